@@ -1,0 +1,1 @@
+"""The cloud: data, models, training, the fleet of simulated devices, distillation (TensorFlow)."""

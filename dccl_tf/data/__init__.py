@@ -1,0 +1,1 @@
+"""Logs of interactions to packed batches: loaders, filters, splits, negatives."""

@@ -1,0 +1,1 @@
+"""From a cloud model to one certified .tflite bundle for every phone."""

@@ -1,0 +1,1 @@
+"""One absl-flag program a job; each is also a console command."""

@@ -1,0 +1,48 @@
+"""Packaging: a light base, and one extra for each kind of user (see README.md)."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+# One environment can hold everything on Python 3.11: tflite-runtime 2.14 was built against NumPy 1.
+DEVICE = [
+    'tflite-runtime==2.14.0; python_version < "3.12" and sys_platform == "linux"',
+    'ai-edge-litert>=2.0,<3; python_version >= "3.12" or sys_platform != "linux"',
+]
+NUMPY = ['numpy>=1.26,<2; python_version < "3.12"', 'numpy>=1.26,<3; python_version >= "3.12"']
+CLOUD = [
+    "tensorflow>=2.21,<2.22",
+    "pandas>=2.2,<4",
+    "pyarrow>=17,<24",
+    "sqlalchemy>=2.0,<3",
+    "scikit-learn>=1.5,<2",
+    "matplotlib>=3.9,<4",
+    "jinja2>=3.1,<4",
+    "tqdm>=4.66,<5",
+]
+DEV = ["pytest>=8,<10", "hypothesis>=6.100,<7", "ruff>=0.12,<1"]
+
+SCRIPTS = {
+    "dccl-run": "run_dccl",
+    "dccl-prepare-data": "prepare_data",
+    "dccl-train-cloud": "train_cloud",
+    "dccl-export": "export_tflite",
+    "dccl-device": "run_device",
+    "dccl-simulate-fleet": "simulate_fleet",
+    "dccl-evaluate": "evaluate",
+}
+
+setup(
+    name="dccl",
+    version="0.1.0",
+    description="Recommenders that personalise themselves on the phone: a TensorFlow cloud trainer, "
+    "one .tflite for every device, and an on-device runtime that trains 16 to 32 floats.",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.11",
+    packages=find_packages(include=["dccl_tf*", "export*", "device_runtime*", "protos*", "scripts*"]),
+    package_data={"protos": ["*.proto"], "dccl_tf": ["report/*.html"]},
+    install_requires=[*NUMPY, "absl-py>=2.1,<3", "protobuf>=6.31,<8"],
+    extras_require={"cloud": CLOUD, "device": DEVICE, "dev": DEV},
+    entry_points={"console_scripts": [f"{name} = scripts.{module}:cli" for name, module in SCRIPTS.items()]},
+)
