@@ -1,0 +1,69 @@
+"""What the cloud trains and ships: the model f, the basis of its patches and the auxiliary encoder, as one.
+
+cloud = CloudModel.for_data(log.catalogue, log.users, length=16)
+logits = cloud(batch)                          # f, the cloud model
+logits = cloud(batch, theta=vectors)           # f^(m), a personal model for each row
+cloud.save("cloud.keras"); keras.saving.load_model("cloud.keras")
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from dccl_tf.aux_encoder import AuxEncoder
+from dccl_tf.data.schema import Catalogue, Users
+from dccl_tf.metapatch import MetaPatch
+from dccl_tf.models.din import Din
+
+
+@keras.saving.register_keras_serializable(package="dccl")
+class CloudModel(keras.Model):
+    """f (`din`), Theta (`metapatch`) and U (`encoder`) of the paper."""
+
+    def __init__(self, din: Din, metapatch: MetaPatch, encoder: AuxEncoder, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.din, self.metapatch, self.encoder = din, metapatch, encoder
+        self.built = True
+
+    @classmethod
+    def for_data(
+        cls,
+        catalogue: Catalogue,
+        users: Users,
+        length: int = 16,
+        bottlenecks: tuple[int, ...] = (16, 16, 16),
+        junctions: tuple[bool, ...] | None = None,
+        **din_choices: Any,
+    ) -> "CloudModel":
+        """A model whose sizes fit the data. length is K, bottlenecks are R of each junction."""
+        din = Din.for_data(catalogue, users, **din_choices)
+        metapatch = MetaPatch(length, din.config.junction_widths, bottlenecks, junctions)
+        return cls(din, metapatch, AuxEncoder(length, din.config.profile_sizes))
+
+    def call(
+        self,
+        inputs: dict[str, tf.Tensor],
+        theta: tf.Tensor | None = None,
+        gate: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
+        """Logits as `Din.call` gives them; theta [B, K] makes each row's model personal, gate [B] weighs it."""
+        patches = None if theta is None else self.metapatch(theta)
+        gate = None if gate is None else tf.reshape(gate, [-1, 1, 1])
+        return self.din(inputs, patches=patches, gate=gate, training=training)
+
+    def copy(self) -> "CloudModel":
+        """A model of its own with the same weights."""
+        twin = self.from_config(self.get_config())
+        twin.set_weights(self.get_weights())
+        return twin
+
+    def get_config(self) -> dict[str, Any]:
+        parts = {"din": self.din, "metapatch": self.metapatch, "encoder": self.encoder}
+        return {"name": self.name} | {k: keras.saving.serialize_keras_object(v) for k, v in parts.items()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "CloudModel":
+        parts = {k: keras.saving.deserialize_keras_object(config.pop(k)) for k in ("din", "metapatch", "encoder")}
+        return cls(**parts, **config)

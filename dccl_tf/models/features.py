@@ -1,0 +1,113 @@
+"""Items and profiles as vectors. A caller passes ids alone: an item's categories are constants of the model."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable(package="dccl")
+class ItemEmbedding(keras.layers.Layer):
+    """An item as [id embedding ; mean of its categories' embeddings]; padding (id 0) is the zero vector.
+
+    The same table serves history and candidates. `set_categories` hands over what the items are; the constants
+    are saved with the model.
+    """
+
+    def __init__(
+        self,
+        items: int,
+        width: int,
+        categories: int = 0,
+        categories_per_item: int = 1,
+        category_width: int = 8,
+        **kwargs: Any,
+    ) -> None:
+        """Args:
+        items: V; the table has V + 2 rows (padding, V items, out of vocabulary).
+        width: of the id embedding.
+        categories: G, number of different categories; 0 leaves them out.
+        categories_per_item: M, most categories that one item has.
+        category_width: of a category embedding.
+        """
+        super().__init__(**kwargs)
+        self.items, self.id_width = items, width
+        self.categories, self.categories_per_item, self.category_width = (
+            categories,
+            categories_per_item,
+            category_width,
+        )
+        normal = keras.initializers.RandomNormal(stddev=width**-0.5)
+        self.ids = self.add_weight(name="ids", shape=(items + 2, width), initializer=normal)
+        if categories:
+            normal = keras.initializers.RandomNormal(stddev=category_width**-0.5)
+            self.names = self.add_weight(name="categories", shape=(categories + 1, category_width), initializer=normal)
+            self.of_item = self.add_weight(
+                name="categories_of_item",
+                shape=(items + 2, categories_per_item),
+                initializer="zeros",
+                dtype="int32",
+                trainable=False,
+            )
+        self.built = True
+
+    @property
+    def width(self) -> int:
+        """D, length of an item's vector."""
+        return self.id_width + (self.category_width if self.categories else 0)
+
+    def set_categories(self, categories: np.ndarray) -> None:
+        """categories int32 [V + 2, M], 0 = none (`Catalogue.categories`)."""
+        if self.categories:
+            self.of_item.assign(categories)
+
+    def call(self, ids: tf.Tensor) -> tf.Tensor:
+        """ids int32 [...] to vectors [..., D]."""
+        real = tf.cast(ids > 0, tf.float32)[..., None]
+        vectors = tf.gather(tf.convert_to_tensor(self.ids), ids) * real
+        if not self.categories:
+            return vectors
+        categories = tf.gather(tf.convert_to_tensor(self.of_item), ids)  # [..., M]
+        named = tf.cast(categories > 0, tf.float32)[..., None]
+        total = tf.reduce_sum(tf.gather(tf.convert_to_tensor(self.names), categories) * named, axis=-2)
+        mean = total / tf.maximum(tf.reduce_sum(named, axis=-2), 1.0)
+        return tf.concat([vectors, mean * real], axis=-1)
+
+    def table(self) -> tf.Tensor:
+        """[V + 2, D]: every item's vector, for an export that need not know of categories."""
+        return self(tf.range(self.items + 2))
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "items": self.items,
+            "width": self.id_width,
+            "categories": self.categories,
+            "categories_per_item": self.categories_per_item,
+            "category_width": self.category_width,
+        }
+
+
+@keras.saving.register_keras_serializable(package="dccl")
+class ProfileEmbedding(keras.layers.Layer):
+    """The P profile fields as one vector: their embeddings side by side."""
+
+    def __init__(self, sizes: tuple[int, ...], width: int, **kwargs: Any) -> None:
+        """Args:
+        sizes: number of values of each field, "unknown" (index 0) included.
+        width: of each field's embedding.
+        """
+        super().__init__(**kwargs)
+        self.sizes, self.field_width = tuple(sizes), width
+        self.offsets = np.concatenate([[0], np.cumsum(self.sizes)[:-1]]).astype(np.int32)
+        normal = keras.initializers.RandomNormal(stddev=width**-0.5)
+        self.values = self.add_weight(name="values", shape=(sum(self.sizes), width), initializer=normal)
+        self.built = True
+
+    def call(self, profile: tf.Tensor) -> tf.Tensor:
+        """profile int32 [B, P] to [B, P * width]."""
+        rows = tf.gather(tf.convert_to_tensor(self.values), profile + self.offsets)
+        return tf.reshape(rows, [-1, len(self.sizes) * self.field_width])
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"sizes": self.sizes, "width": self.field_width}
