@@ -6,6 +6,8 @@ logits = cloud(batch, theta=vectors)           # f^(m), a personal model for eac
 cloud.save("cloud.keras"); keras.saving.load_model("cloud.keras")
 """
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -52,6 +54,11 @@ class CloudModel(keras.Model):
         patches = None if theta is None else self.metapatch(theta)
         gate = None if gate is None else tf.reshape(gate, [-1, 1, 1])
         return self.din(inputs, patches=patches, gate=gate, training=training)
+
+    @cached_property
+    def compiled(self) -> Callable[..., tf.Tensor]:
+        """`call` without dropout, compiled once a shape: for evaluation."""
+        return tf.function(lambda inputs, theta=None, gate=None: self(inputs, theta, gate), jit_compile=True)
 
     def copy(self) -> "CloudModel":
         """A model of its own with the same weights."""

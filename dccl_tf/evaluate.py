@@ -1,0 +1,183 @@
+"""How well a cloud model, or each user's personal model, recommends: the two protocols of docs/evaluation.md.
+
+`next` asks for each user's held-out item among 100 items that the user never touched (Section 4.2.1), and among
+all of them. `liked` asks which of the items that the user met were liked: true negatives, Eq. 8's macro-AUC.
+An evaluator is made once from the log and judges any number of models on the same users, items and negatives.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from dccl_tf.cloud_model import CloudModel
+from dccl_tf.data.batches import point_rows
+from dccl_tf.data.negatives import evaluation_negatives
+from dccl_tf.data.schema import InteractionLog, Span
+from dccl_tf.metrics import hit_rate, log_loss, ndcg, user_auc
+from dccl_tf.training_data import TrainingData
+
+UserValues = dict[str, np.ndarray]  # metric -> [U], NaN for users that it does not count
+
+HIT_RATES, NDCGS = (1, 5, 10), (5, 10)
+FULL_RANKING_PAIRS = 400_000  # pairs of user and item scored at once
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """What makes models personal: a metapatch and a gate for each user."""
+
+    theta: np.ndarray  # [U, K]
+    gates: np.ndarray  # [U]
+
+
+class Evaluator(Protocol):
+    """Judges a model on a fixed set of users and items."""
+
+    selection_metric: str  # the one by which training chooses its best epoch
+
+    def __call__(self, cloud: CloudModel, vectors: Vectors | None = None) -> UserValues:
+        """Every metric, user by user."""
+        ...
+
+
+class NextEvaluator:
+    """Protocol `next`: the item at one position of each user's sequence against items never touched."""
+
+    selection_metric = "ndcg@10/neg100"
+
+    def __init__(
+        self,
+        log: InteractionLog,
+        span: Span,
+        history_length: int,
+        *,
+        negatives: int = 100,
+        seed: int = 0,
+        full: bool = False,
+        users_at_once: int = 256,
+    ) -> None:
+        """Args:
+        log: all interactions; negatives avoid every item that the user ever touches.
+        span: one position a user, the item to find; users with an empty span are left out.
+        history_length: T.
+        negatives: number of items that the true one competes with.
+        seed: of the negatives.
+        full: also rank against all untouched items.
+        users_at_once: users of one batch.
+        """
+        self.log, self.users_at_once = log, users_at_once
+        self.users = np.flatnonzero(span.stop > span.start)
+        positions = span.start[self.users]
+        self.history = point_rows(log, self.users, positions, history_length)[0]
+        self.positives = log.items[log.offsets[self.users] + positions]
+        drawn = evaluation_negatives(log, self.users, negatives, seed)
+        self.candidates = np.concatenate([self.positives[:, None], drawn], axis=1).astype(np.int32)
+        self.full = full
+
+    def __call__(self, cloud: CloudModel, vectors: Vectors | None = None) -> UserValues:
+        parts = _parts(len(self.users), self.users_at_once)
+        values = [_ranking(self._scores(cloud, vectors, part, self.candidates[part]), "neg100") for part in parts]
+        if self.full:
+            at_once = min(self.users_at_once, max(1, FULL_RANKING_PAIRS // len(self.log.catalogue)))
+            full = [self._full(cloud, vectors, part, at_once) for part in _parts(len(self.users), at_once)]
+            return self._for_all(values) | self._for_all(full)
+        return self._for_all(values)
+
+    def logits(self, cloud: CloudModel, vectors: Vectors | None, users: np.ndarray) -> np.ndarray:
+        """Scores [len(users), V] of items 1..V for some of the evaluator's users."""
+        everything = np.arange(1, len(self.log.catalogue) + 1, dtype=np.int32)
+        part = np.searchsorted(self.users, users)
+        return self._scores(cloud, vectors, part, np.broadcast_to(everything, (len(part), len(everything))))
+
+    def _scores(
+        self,
+        cloud: CloudModel,
+        vectors: Vectors | None,
+        part: np.ndarray,
+        candidates: np.ndarray,
+        at_once: int | None = None,
+    ) -> np.ndarray:
+        users = self.users[part].astype(np.int32)
+        batch = {
+            "history": self.history[part],
+            "candidates": candidates,
+            "profile": self.log.users.profile[users],
+            "users": users,
+        }
+        return _score(cloud, batch, vectors, at_once or self.users_at_once)
+
+    def _full(self, cloud: CloudModel, vectors: Vectors | None, part: np.ndarray, at_once: int) -> UserValues:
+        """Metrics of some users' items among all that they never touched."""
+        items = np.arange(1, len(self.log.catalogue) + 1, dtype=np.int32)
+        scores = self._scores(cloud, vectors, part, np.broadcast_to(items, (len(part), len(items))), at_once)
+        positive = np.take_along_axis(scores, self.positives[part, None] - 1, axis=1)
+        untouched = np.ones_like(scores, bool)
+        for row, user in enumerate(self.users[part]):
+            untouched[row, self.log.items[self.log.offsets[user] : self.log.offsets[user + 1]] - 1] = False
+        where = np.concatenate([np.ones_like(positive, bool), untouched], axis=1)
+        return _ranking(np.concatenate([positive, scores], axis=1), "full", where)
+
+    def _for_all(self, parts: list[UserValues]) -> UserValues:
+        """The evaluator's users, part by part, as values of all users."""
+        everyone = {name: np.full(len(self.log.users), np.nan) for name in parts[0]}
+        for name, values in everyone.items():
+            values[self.users] = np.concatenate([part[name] for part in parts])
+        return everyone
+
+
+class LikedEvaluator:
+    """Protocol `liked`: which items of a span did the user like? Each is judged with what came before as history."""
+
+    selection_metric = "neg_log_loss/liked"
+
+    def __init__(self, log: InteractionLog, span: Span, history_length: int) -> None:
+        self.log = log
+        self.data = TrainingData(log, span, "liked", history_length)
+
+    def __call__(self, cloud: CloudModel, vectors: Vectors | None = None) -> UserValues:
+        users, labels, logits = self.logits(cloud, vectors)
+        count = len(self.log.users)
+        losses = log_loss(labels, logits)
+        sizes = np.bincount(users, minlength=count)
+        with np.errstate(invalid="ignore"):
+            mean_loss = np.bincount(users, weights=losses, minlength=count) / sizes  # NaN for users without items
+        return {
+            "macro_auc/liked": user_auc(users, labels, logits, count),
+            "log_loss/liked": mean_loss,
+            "neg_log_loss/liked": -mean_loss,
+        }
+
+    def logits(self, cloud: CloudModel, vectors: Vectors | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Users, labels and logits of every judged item, each [N], user by user and oldest first."""
+        users, labels, logits = [], [], []
+        for batch in self.data(0, shuffle=False):
+            batch = {name: value.numpy() for name, value in batch.items()}
+            real = batch["weights"] > 0  # [B, S]
+            users.append(np.broadcast_to(batch["users"][:, None], real.shape)[real])
+            labels.append(batch["targets"][..., 0][real])
+            logits.append(_score(cloud, batch, vectors, len(real))[..., 0][real])
+        return np.concatenate(users), np.concatenate(labels), np.concatenate(logits)
+
+
+def _ranking(scores: np.ndarray, name: str, where: np.ndarray | None = None) -> UserValues:
+    """Hit rates and NDCGs [N] of the item in column 0 of `scores` [N, C]."""
+    metrics = {f"hr@{k}/{name}": hit_rate(scores, k, where) for k in HIT_RATES}
+    return metrics | {f"ndcg@{k}/{name}": ndcg(scores, k, where) for k in NDCGS}
+
+
+def _parts(count: int, size: int) -> list[np.ndarray]:
+    return [np.arange(i, min(i + size, count)) for i in range(0, count, size)]
+
+
+def _score(cloud: CloudModel, batch: dict[str, np.ndarray], vectors: Vectors | None, rows: int) -> np.ndarray:
+    """Logits of a batch, filled up to `rows` so that one compiled program serves every part."""
+    count = len(batch["users"])
+    fill = np.minimum(np.arange(max(rows, count)), count - 1)
+    inputs = {name: batch[name][fill] for name in ("history", "candidates", "profile")}
+    if "history_labels" in batch:
+        inputs["history_labels"] = batch["history_labels"][fill]
+    if vectors is None:
+        return cloud.compiled(inputs).numpy()[:count]
+    users = batch["users"][fill]
+    return cloud.compiled(inputs, vectors.theta[users], vectors.gates[users]).numpy()[:count]

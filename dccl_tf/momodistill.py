@@ -1,0 +1,176 @@
+"""MoMoDistill: the cloud learns from all personal models at once (Section 3.3).
+
+First f by Eq. 5, then the basis Theta and the encoder U by Eq. 7 with f fixed. The teachers f^(m) are not loaded
+one by one: the vectors are a table, a batch looks its users' rows up, and one graph computes every teacher (the
+paper's point below Eq. 5). They are rebuilt from the model that the vectors were trained on, not the current one.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dccl_tf.cloud_model import CloudModel
+from dccl_tf.losses import bernoulli_kl, cross_entropy, weighted_sum
+from dccl_tf.trainer import Batch, History, LossFunction, TrainConfig, fit
+from dccl_tf.training_data import TrainingData
+
+
+class Teachers:
+    """The personal models f^(m) of one bundle: its cloud model and its devices' vectors."""
+
+    def __init__(self, cloud: CloudModel, vectors: np.ndarray, known: np.ndarray) -> None:
+        """Args:
+        cloud: the model as it was when the bundle was exported; nothing trains it.
+        vectors: [U, K] float32, one row a user; anything where there is none.
+        known: [U] bool, whose vector has been uploaded.
+
+        Raises:
+          ValueError: a shape does not fit, or there is no vector at all.
+        """
+        expected = (len(known), cloud.metapatch.length)
+        if vectors.shape != expected:
+            raise ValueError(f"vectors: expected shape {expected}, got {vectors.shape}")
+        if not known.any():
+            raise ValueError("known: expected at least one valid vector, got none; keep the current bundle")
+        self.cloud = cloud
+        self._vectors = tf.constant(np.where(known[:, None], vectors, 0.0), tf.float32)
+        self._known = tf.constant(known, tf.float32)
+
+    def theta(self, batch: Batch) -> tf.Tensor:
+        """The vectors [B, K] of the batch's users; 0 for those without one."""
+        return tf.gather(self._vectors, batch["users"])
+
+    def divergence(self, batch: Batch, logits: tf.Tensor) -> tf.Tensor:
+        """KL(teacher || logits) of each sample [B, S, C]; 0 for users without a vector."""
+        known = tf.gather(self._known, batch["users"])[:, None, None]
+        return known * bernoulli_kl(self.cloud(batch, theta=self.theta(batch)), logits)
+
+
+def distill_cloud(
+    cloud: CloudModel,
+    data: TrainingData,
+    teachers: Teachers,
+    config: TrainConfig,
+    *,
+    beta: float,
+    validate: Callable[[], float] | None = None,
+    checkpoint_dir: Path | None = None,
+    log_dir: Path | None = None,
+    name: str = "distill",
+) -> History:
+    """Eq. 5: trains f of `cloud` in place on cross-entropy + beta * KL(teacher || f).
+
+    Raises:
+      ValueError: `teachers.cloud` is `cloud` itself, whose weights are about to change.
+    """
+    if teachers.cloud is cloud:
+        raise ValueError("teachers: expected a model of their own (cloud.copy()), got the student itself")
+
+    def loss(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        logits = cloud(batch, training=True)
+        values = cross_entropy(logits, batch["targets"]) + beta * teachers.divergence(batch, logits)
+        return weighted_sum(values, batch["weights"])
+
+    return fit(
+        cloud,
+        cloud.din.trainable_variables,
+        loss,
+        data,
+        config,
+        steps=data.steps,
+        validate=validate,
+        checkpoint_dir=checkpoint_dir,
+        log_dir=log_dir,
+        name=name,
+    )
+
+
+def learn_basis(
+    cloud: CloudModel,
+    data: TrainingData,
+    teachers: Teachers | None,
+    config: TrainConfig,
+    *,
+    beta: float = 0.0,
+    simulate: bool = True,
+    pull: float = 0.01,
+    checkpoint_dir: Path | None = None,
+    log_dir: Path | None = None,
+    name: str = "basis",
+) -> History:
+    """Eq. 7: trains Theta and U of `cloud` in place, f fixed.
+
+    The proxy of device m is f with the patches Theta * U(theta_m, u_m). Before the first round there are no
+    vectors and theta is 0 (Algorithm 1).
+
+    With `simulate` each user also has an offset of its own, theta_m' = U(theta_m, u_m) + delta_m, learned jointly
+    and thrown away: a rehearsal of what devices will do with the basis. Without it the basis only knows what
+    profiles explain; with it, the directions in which users differ. `pull` is the weight of
+    0.5 * |delta_m|^2 per sample, the same as on the device.
+
+    Args:
+      cloud: f, Theta and U; Theta and U change.
+      data: the samples.
+      teachers: the devices' models, or None in the first round.
+      config: epochs and rates.
+      beta: weight of KL(teacher || proxy); without teachers it has no effect.
+      simulate: whether users have an offset of their own.
+      pull: strength with which offsets are held near zero.
+      checkpoint_dir, log_dir, name: as in `trainer.fit`.
+    """
+    model = BasisLearner(cloud, users=len(data.log.users) if simulate else 0)
+    variables = [*cloud.metapatch.trainable_variables, *cloud.encoder.trainable_variables, *model.trainable_offsets]
+    return fit(
+        model,
+        variables,
+        _basis_loss(model, teachers, beta, pull),
+        data,
+        config,
+        steps=data.steps,
+        checkpoint_dir=checkpoint_dir,
+        log_dir=log_dir,
+        name=name,
+    )
+
+
+class BasisLearner(keras.Model):
+    """The proxies of Eq. 7, with an offset for each user while the basis is learned."""
+
+    def __init__(self, cloud: CloudModel, users: int) -> None:
+        super().__init__()
+        self.cloud = cloud
+        self.offsets = (
+            self.add_weight(name="offsets", shape=(users, cloud.metapatch.length), initializer="zeros")
+            if users
+            else None
+        )
+        self.built = True
+
+    @property
+    def trainable_offsets(self) -> list[keras.Variable]:
+        return [] if self.offsets is None else [self.offsets]
+
+    def call(self, batch: Batch, theta: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Logits [B, S, C] of the proxies, and 0.5 * |delta|^2 [B] of each row's user."""
+        if theta is None:
+            start = self.cloud.encoder.start(batch["profile"])
+        else:
+            start = self.cloud.encoder(theta, batch["profile"])
+        if self.offsets is None:
+            return self.cloud(batch, theta=start), tf.zeros(tf.shape(start)[:1])
+        delta = tf.gather(tf.convert_to_tensor(self.offsets), batch["users"])
+        return self.cloud(batch, theta=start + delta), 0.5 * tf.reduce_sum(delta * delta, axis=-1)
+
+
+def _basis_loss(model: BasisLearner, teachers: Teachers | None, beta: float, pull: float) -> LossFunction:
+    def loss(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        logits, offset = model(batch, teachers and teachers.theta(batch))
+        values = cross_entropy(logits, batch["targets"]) + pull * offset[:, None, None]
+        if teachers and beta:
+            values += beta * teachers.divergence(batch, logits)
+        return weighted_sum(values, batch["weights"])
+
+    return loss

@@ -1,0 +1,21 @@
+"""Progress of long work: one bar with rate, percent and time left, on standard error."""
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+
+
+def progress(items: Iterable[Item], description: str, total: int | None = None, unit: str = "it") -> "tqdm[Item]":
+    """Wraps an iterable in a bar that appears only if the work lasts more than a second.
+
+    Args:
+      items: what to iterate over.
+      description: the words before the bar.
+      total: number of items, where `len(items)` cannot tell.
+      unit: what one item is called.
+    """
+    options: dict[str, Any] = {"delay": 1.0, "mininterval": 0.5, "leave": True, "dynamic_ncols": True}
+    return tqdm(items, desc=description, total=total, unit=unit, **options)

@@ -1,0 +1,189 @@
+"""The one training loop: every model and every stage of the cloud trains through `fit`.
+
+It runs under the current tf.distribute strategy: each replica sums its losses, the sums are divided by the weight
+of the global batch, so one worker and many take the same step. Epoch e of a run depends on (seed, e) alone, hence a
+run that was killed continues from its last epoch as if nothing had happened.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from dccl_tf.progress import progress
+
+Batch = dict[str, tf.Tensor]
+LossFunction = Callable[[Batch], tuple[tf.Tensor, tf.Tensor]]  # sum of weighted losses, sum of weights
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long and how fast to train."""
+
+    epochs: int = 20  # at most
+    learning_rate: float = 3e-3  # peak of Adam; falls to 0 along a cosine over all epochs
+    weight_decay: float = 0.0  # decoupled (AdamW)
+    patience: int = 3  # epochs without a better validation before it stops; 0: never
+    jit: bool = True  # compile losses and gradients with XLA
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise ValueError(f"epochs: expected at least 1, got {self.epochs}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate: expected more than 0, got {self.learning_rate}")
+        if self.patience < 0:
+            raise ValueError(f"patience: expected 0 (never stop early) or more epochs, got {self.patience}")
+
+
+@dataclass
+class History:
+    """What happened, epoch by epoch."""
+
+    loss: list[float] = field(default_factory=list)  # mean training loss, nats
+    validation: list[float] = field(default_factory=list)  # higher is better; empty without validation
+    best_epoch: int = -1  # 0-based; the weights that the model ends with
+
+
+def fit(
+    model: keras.Model,
+    variables: Sequence[keras.Variable],
+    loss: LossFunction,
+    data: Callable[[int], tf.data.Dataset],
+    config: TrainConfig,
+    *,
+    steps: int,
+    validate: Callable[[], float] | None = None,
+    checkpoint_dir: Path | None = None,
+    log_dir: Path | None = None,
+    name: str = "train",
+) -> History:
+    """Trains `variables` in place.
+
+    Args:
+      model: what owns the state to checkpoint (all its variables).
+      variables: those that learn; the rest stay as they are.
+      loss: of one batch: the weighted sum and the sum of the weights.
+      data: epoch number to that epoch's batches.
+      config: epochs, rates, early stopping.
+      steps: batches an epoch.
+      validate: called after each epoch, higher is better; the best epoch's weights are put back at the end.
+      checkpoint_dir: where each epoch is saved, and from where a killed run continues.
+      log_dir: where TensorBoard's events go.
+      name: of the stage, for the progress bar and the logs.
+
+    Raises:
+      FloatingPointError: the loss of an epoch is not finite; the variables are those of the last good epoch.
+    """
+    strategy = tf.distribute.get_strategy()
+    schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, decay_steps=config.epochs * steps)
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay or None)
+    optimizer.build(variables)
+    train_step = _train_step(strategy, optimizer, variables, loss, config.jit)
+    keeper = _Keeper(model, variables, optimizer, checkpoint_dir)
+    history = keeper.history
+    writer = tf.summary.create_file_writer(str(log_dir / name)) if log_dir else None
+
+    for epoch in range(len(history.loss), config.epochs):
+        if _has_settled(history, config.patience):
+            break
+        total, weight = 0.0, 0.0
+        batches = strategy.experimental_distribute_dataset(data(epoch))
+        bar = progress(batches, f"{name} {epoch + 1}/{config.epochs}", total=steps, unit="batch")
+        for batch in bar:
+            batch_total, batch_weight = train_step(batch)
+            total, weight = total + batch_total, weight + batch_weight
+        mean = float(total) / max(float(weight), 1e-12)
+        if not tf.math.is_finite(mean):
+            keeper.restore_best()
+            raise FloatingPointError(
+                f"{name}: the loss of epoch {epoch + 1} is {mean}; lower learning_rate (now {config.learning_rate})"
+            )
+        history.loss.append(mean)
+        if validate is not None:
+            history.validation.append(float(validate()))
+        keeper.keep()
+        if writer:
+            with writer.as_default(step=epoch):
+                tf.summary.scalar("loss", mean)
+                if validate is not None:
+                    tf.summary.scalar("validation", history.validation[-1])
+    keeper.restore_best()
+    return history
+
+
+def _train_step(
+    strategy: tf.distribute.Strategy,
+    optimizer: keras.optimizers.Optimizer,
+    variables: Sequence[keras.Variable],
+    loss: LossFunction,
+    jit: bool,
+) -> Callable[[Batch], tuple[tf.Tensor, tf.Tensor]]:
+    """One step on a (distributed) batch; returns the global sums of loss and weight."""
+    targets = [variable.value for variable in variables]
+
+    @tf.function(jit_compile=jit)
+    def gradients(batch: Batch) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+        with tf.GradientTape() as tape:
+            total, weight = loss(batch)
+        return total, weight, [tf.convert_to_tensor(gradient) for gradient in tape.gradient(total, targets)]
+
+    def replica_step(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        total, weight, sums = gradients(batch)
+        context = tf.distribute.get_replica_context()
+        total, weight = context.all_reduce(tf.distribute.ReduceOp.SUM, [total, weight])
+        scale = tf.math.divide_no_nan(1.0, weight)
+        # The optimiser adds up the replicas' gradients; divided here, the sum is the global mean's gradient.
+        optimizer.apply([gradient * scale for gradient in sums], variables)
+        return total, weight
+
+    @tf.function
+    def step(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        totals, weights = strategy.run(replica_step, args=(batch,))
+        first = strategy.experimental_local_results
+        return first(totals)[0], first(weights)[0]
+
+    return step
+
+
+def _has_settled(history: History, patience: int) -> bool:
+    return bool(patience and history.validation and len(history.validation) - 1 - history.best_epoch >= patience)
+
+
+class _Keeper:
+    """Keeps the best weights, and all state on disk after each epoch."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        variables: Sequence[keras.Variable],
+        optimizer: keras.optimizers.Optimizer,
+        folder: Path | None,
+    ) -> None:
+        self._variables = [variable.value for variable in variables]
+        self._best = [tf.Variable(variable, trainable=False) for variable in self._variables]
+        self._history = tf.Variable(json.dumps(asdict(History())), trainable=False)
+        state = {f"state{i}": variable.value for i, variable in enumerate([*model.variables, *optimizer.variables])}
+        best = {f"best{i}": variable for i, variable in enumerate(self._best)}
+        checkpoint = tf.train.Checkpoint(history=self._history, **state, **best)
+        self._manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=1) if folder else None
+        if self._manager:
+            self._manager.restore_or_initialize()
+        self.history = History(**json.loads(self._history.numpy()))
+
+    def keep(self) -> None:
+        """Takes note of the epoch that has just ended."""
+        validation = self.history.validation
+        if not validation or validation[-1] == max(validation):
+            self.history.best_epoch = len(self.history.loss) - 1
+            for best, variable in zip(self._best, self._variables, strict=True):
+                best.assign(variable)
+        self._history.assign(json.dumps(asdict(self.history)))
+        if self._manager:
+            self._manager.save()
+
+    def restore_best(self) -> None:
+        for best, variable in zip(self._best, self._variables, strict=True):
+            variable.assign(best)

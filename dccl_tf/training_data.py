@@ -1,0 +1,59 @@
+"""A span of a log as epochs of packed batches: what `trainer.fit` draws from."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import tensorflow as tf
+
+from dccl_tf.data.batches import Rows, batches, pack
+from dccl_tf.data.negatives import NegativeSampler
+from dccl_tf.data.schema import InteractionLog, Span
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The samples of one phase; call it with an epoch's number for that epoch's batches."""
+
+    log: InteractionLog
+    span: Span
+    protocol: str  # "next" or "liked"
+    history_length: int  # T
+    positions: int = 32  # S, target positions of a packed row
+    batch_rows: int = 64  # packed rows a batch
+    negatives: int = 4  # for each true item, protocol "next" alone
+    seed: int = 0
+
+    @cached_property
+    def rows(self) -> Rows:
+        return pack(self.log, self.span, self.history_length, self.positions)
+
+    @cached_property
+    def sampler(self) -> NegativeSampler | None:
+        """Draws from what the user has not touched up to the end of this span. What comes later must stay
+        drawable: to leave it out would tell the model which items the user is going to meet."""
+        return NegativeSampler(self.log, self.span.stop) if self.protocol == "next" else None
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch."""
+        return -(-len(self.rows.users) // self.batch_rows)
+
+    def __call__(self, epoch: int, shuffle: bool = True) -> tf.data.Dataset:
+        return batches(
+            self.rows,
+            self.log,
+            protocol=self.protocol,
+            batch_size=self.batch_rows,
+            seed=self.seed,
+            epoch=epoch,
+            negatives=self.negatives,
+            sampler=self.sampler,
+            shuffle=shuffle,
+        )
+
+    def of_users(self, users: np.ndarray) -> "TrainingData":
+        """The same, for some users only."""
+        chosen = np.zeros(len(self.span.start), bool)
+        chosen[users] = True
+        return replace(self, span=Span(self.span.start, np.where(chosen, self.span.stop, self.span.start)))
