@@ -58,7 +58,7 @@ class CloudModel(keras.Model):
     @cached_property
     def compiled(self) -> Callable[..., tf.Tensor]:
         """`call` without dropout, compiled once a shape: for evaluation."""
-        return tf.function(lambda inputs, theta=None, gate=None: self(inputs, theta, gate), jit_compile=True)
+        return tf.function(lambda inputs, theta=None, gate=None: self(inputs, theta, gate))
 
     def copy(self) -> "CloudModel":
         """A model of its own with the same weights."""

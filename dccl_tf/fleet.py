@@ -117,7 +117,7 @@ def personalize(
 def encode(cloud: CloudModel, data: TrainingData) -> DeviceRows:
     """Runs all that lies below the first junction on every sample of `data`, user by user, oldest first."""
 
-    @tf.function(jit_compile=True)
+    @tf.function
     def below(batch: dict[str, tf.Tensor]) -> tf.Tensor:
         din = cloud.din
         return din.encode(
@@ -168,8 +168,8 @@ class _Chunk:
         self.order = np.full((config.epochs, steps, len(held), config.batch), -1, np.int32)
         for row, order in enumerate(orders):
             self.order[:, : order.shape[1], row] = order
-        self.step = tf.function(self._step, jit_compile=True)
-        self.losses = tf.function(self._losses, jit_compile=True)
+        self.step = tf.function(self._step)
+        self.losses = tf.function(self._losses)
 
     def train(self, members: np.ndarray, result: FleetVectors) -> None:
         """Trains the chunk and writes the rows `members` of `result`."""

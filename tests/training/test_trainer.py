@@ -1,0 +1,145 @@
+"""The training loop: exact mean over workers, resuming (hostile row M10), early stopping, failure."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dccl_tf.losses import cross_entropy, weighted_sum
+from dccl_tf.trainer import TrainConfig, fit
+from tests.models import small
+
+STEPS = 3
+
+
+def batches(epoch: int) -> tf.data.Dataset:
+    """Three batches of four rows that depend on the epoch's number alone; odd items are liked, the last row has no weight."""
+
+    def batch(step: int) -> dict:
+        random = np.random.default_rng([epoch, step])
+        packed = {name: value.numpy() for name, value in small.packed(seed=int(random.integers(1000)), rows=4).items()}
+        weights = np.ones((4, 4), np.float32)
+        weights[3] = 0.0
+        return packed | {"targets": (packed["candidates"] % 2).astype(np.float32), "weights": weights}
+
+    steps = [batch(step) for step in range(STEPS)]
+    rows = {name: np.concatenate([step[name] for step in steps]) for name in steps[0]}
+    return tf.data.Dataset.from_tensor_slices(rows).batch(4, drop_remainder=True)
+
+
+def train(cloud, epochs: int, stop_after: int | None = None, **options):
+    """Trains f; `stop_after` kills the run after so many epochs."""
+
+    def loss(batch):
+        return weighted_sum(cross_entropy(cloud(batch, training=True), batch["targets"]), batch["weights"])
+
+    def data(epoch):
+        if epoch == stop_after:
+            raise KeyboardInterrupt
+        return batches(epoch)
+
+    return fit(cloud, cloud.din.trainable_variables, loss, data, TrainConfig(epochs=epochs, learning_rate=0.01),
+               steps=STEPS, **options)  # fmt: skip
+
+
+def test_loss_falls_and_only_the_given_variables_move():
+    cloud = small.cloud()
+    before = [variable.numpy() for variable in cloud.metapatch.trainable_variables]
+    history = train(cloud, epochs=30)
+    assert history.loss[-1] < 0.8 * history.loss[0]
+    for variable, old in zip(cloud.metapatch.trainable_variables, before, strict=True):
+        np.testing.assert_array_equal(variable, old)
+
+
+def test_two_and_two_epochs_equal_four(tmp_path):  # M10, dropout included
+    straight = small.cloud(dropout=0.3)
+    expected = train(straight, epochs=4)
+    with pytest.raises(KeyboardInterrupt):
+        train(small.cloud(dropout=0.3), epochs=4, stop_after=2, checkpoint_dir=tmp_path)
+    resumed = small.cloud(seed=99, dropout=0.3)
+    history = train(resumed, epochs=4, checkpoint_dir=tmp_path)
+    np.testing.assert_allclose(history.loss, expected.loss, atol=1e-6)
+    for ours, theirs in zip(resumed.get_weights(), straight.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_best_epoch_is_put_back_and_training_stops():
+    cloud = small.cloud()
+    scores = iter([0.1, 0.5, 0.4, 0.3, 0.9])
+    seen = []
+
+    def validate() -> float:
+        seen.append(cloud.din.logit.kernel.numpy())
+        return next(scores)
+
+    def loss(batch):
+        return weighted_sum(cross_entropy(cloud(batch), batch["targets"]), batch["weights"])
+
+    config = TrainConfig(epochs=5, learning_rate=0.01, patience=2)
+    history = fit(cloud, cloud.din.trainable_variables, loss, batches, config, steps=STEPS, validate=validate)
+    assert (history.best_epoch, len(history.loss)) == (1, 4)  # epochs 2 and 3 were no better
+    np.testing.assert_array_equal(cloud.din.logit.kernel, seen[1])
+
+
+def test_loss_that_is_not_finite_keeps_the_last_good_weights():
+    cloud = small.cloud()
+    before = cloud.din.logit.kernel.numpy()
+
+    def loss(batch):
+        return weighted_sum(cross_entropy(cloud(batch), batch["targets"]) * np.nan, batch["weights"])
+
+    with pytest.raises(FloatingPointError, match="learning_rate"):
+        fit(cloud, cloud.din.trainable_variables, loss, batches, TrainConfig(epochs=1), steps=STEPS)
+    np.testing.assert_array_equal(cloud.din.logit.kernel, before)
+
+
+def test_two_replicas_equal_one(tmp_path):
+    """The row of weight 0 falls to one replica alone: a mean of the replicas' means would differ."""
+    program = """
+import sys
+import numpy as np, tensorflow as tf
+from tests.models import small
+from tests.training.test_trainer import train
+replicas = int(sys.argv[2])
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
+with tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(replicas)]).scope():
+    cloud = small.cloud(dropout=0.0)
+    train(cloud, epochs=2)
+np.savez(sys.argv[1], *cloud.get_weights())
+"""
+    found = []
+    for replicas in (1, 2):
+        path = tmp_path / f"{replicas}.npz"
+        subprocess.run([sys.executable, "-c", program, str(path), str(replicas)], check=True)
+        with np.load(path) as archive:
+            found.append([archive[key] for key in archive])
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [({"epochs": 0}, "epochs"), ({"learning_rate": 0}, "learning_rate"), ({"patience": -1}, "patience")],
+)
+def test_bad_settings_are_named(setting, message):
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**setting)
+
+
+def test_saved_model_scores_the_same_in_a_new_process(tmp_path):  # M9
+    cloud, batch = small.cloud(), small.packed()
+    cloud.save(tmp_path / "cloud.keras")
+    program = """
+import sys
+import keras, numpy as np
+import dccl_tf.cloud_model
+from tests.models import small
+np.save(sys.argv[2], keras.saving.load_model(sys.argv[1])(small.packed()))
+"""
+    subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "cloud.keras"), str(tmp_path / "logits.npy")], check=True
+    )
+    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), cloud(batch), atol=1e-6)
