@@ -1,0 +1,69 @@
+"""Replays a bundle's golden calls: does this machine's interpreter compute what the exporter's did?"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from device_runtime.bundle import Bundle
+from device_runtime.errors import BundleError
+from device_runtime.runtime import Runtime
+from protos import dccl_pb2
+
+_DTYPES = {"float32": np.dtype("<f4"), "int32": np.dtype("<i4")}
+
+
+class GoldenResult(NamedTuple):
+    """One output of one call."""
+
+    signature: str
+    output: str
+    difference: float  # largest absolute one; inf where a value is not finite
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        return self.difference <= self.tolerance
+
+
+def replay_goldens(bundle: Bundle, runtime: Runtime) -> list[GoldenResult]:
+    """Replays all calls in order.
+
+    Args:
+      bundle: whose goldens to replay.
+      runtime: a fresh one, made of `bundle.model_bytes`: the calls build on each other.
+
+    Raises:
+      BundleError: goldens.pb does not hold what it says, or holds no call.
+      InputError: a call does not fit the model's signatures.
+    """
+    if not bundle.goldens.calls:
+        raise BundleError("goldens.pb: expected at least one call, got none; export the bundle again")
+    results = []
+    for call in bundle.goldens.calls:
+        outputs = runtime.call(call.signature, **{tensor.name: _array(tensor) for tensor in call.inputs})
+        for tensor in call.outputs:
+            if tensor.name not in outputs:
+                raise BundleError(
+                    f"goldens.pb: {call.signature} has no output {tensor.name!r}; export the bundle again"
+                )
+            difference = _difference(outputs[tensor.name], _array(tensor))
+            results.append(GoldenResult(call.signature, tensor.name, difference, call.tolerance))
+    return results
+
+
+def _array(tensor: dccl_pb2.Tensor) -> np.ndarray:
+    dtype = _DTYPES.get(tensor.dtype)
+    if dtype is None or len(tensor.data) != math.prod(tensor.shape) * dtype.itemsize:
+        raise BundleError(
+            f"goldens.pb: {tensor.name}: expected {list(tensor.shape)} values of float32 or int32, "
+            f"got {len(tensor.data)} bytes of {tensor.dtype!r}; export the bundle again"
+        )
+    return np.frombuffer(tensor.data, dtype).reshape(tensor.shape)
+
+
+def _difference(got: np.ndarray, expected: np.ndarray) -> float:
+    if got.shape != expected.shape:
+        return math.inf
+    difference = np.abs(got.astype(np.float64) - expected).max(initial=0.0)
+    return float(difference) if np.isfinite(difference) else math.inf

@@ -1,0 +1,105 @@
+"""How a device's stored state comes to the bundle that it is opened with: never silently."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from device_runtime.engine import Engine
+from device_runtime.errors import InputError, StateError
+from device_runtime.learning import Learner
+from device_runtime.state import DeviceState
+
+POLICIES = ("rebase", "keep", "reset")
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How the vector in use came to its bundle."""
+
+    how: str  # first, resumed, rebase, keep or reset
+    bundle: bytes  # identity of the bundle in use
+    previous: bytes = b""  # identity of the bundle before it; empty if there was none
+    damaged: tuple[str, ...] = ()  # files of the state folder that were set aside
+    profile_unknown: tuple[str, ...] = ()  # profile fields whose value the bundle does not know
+
+
+def check_policy(policy: str) -> None:
+    """Raises InputError if the policy is not one of `POLICIES`."""
+    if policy not in POLICIES:
+        raise InputError(f"on_bundle_change: expected {', '.join(POLICIES)}, got {policy!r}")
+
+
+def open_state(
+    learner: Learner, stored: DeviceState | None, profile: Mapping[str, Any] | None, policy: str, sequence: int
+) -> tuple[DeviceState, np.ndarray, Opening]:
+    """The state to go on with; nothing is stored.
+
+    Args:
+      learner: of the bundle in use from now on.
+      stored: the state so far; None for a new device, which begins at U(0, u) (Eq. 6) with gate 0.
+      profile: raw values; None takes those that are stored.
+      policy: for a state of another bundle. "rebase" makes its vector U(vector, u), "keep" leaves it, and either
+        way the gate is decided anew on held-out rows; "reset" begins again.
+      sequence: number of the newest upload.
+
+    Returns:
+      The state, the profile's indices [P] int32, and what happened.
+
+    Raises:
+      StateError: the stored vector's length is not this bundle's and the policy is not "reset".
+    """
+    bundle = learner.bundle
+    raw = _plain(profile) if profile is not None else stored.profile if stored else {}
+    fields = bundle.vocabulary.fields  # a stored profile may have fields that another bundle lacks
+    indices, unknown = bundle.vocabulary.profile({name: value for name, value in raw.items() if name in fields})
+    if stored is None:
+        how, state = "first", _fresh(learner.engine, bundle.identity, indices, sequence)
+    elif stored.bundle == bundle.identity:
+        how, state = "resumed", stored
+    elif policy == "reset":
+        fresh = _fresh(learner.engine, bundle.identity, indices, sequence)
+        how, state = policy, replace(fresh, opening=policy, previous_bundle=stored.bundle)
+    else:
+        how, state = policy, _carried(learner, stored, policy, indices)
+    opening = Opening(how, bundle.identity, state.previous_bundle, profile_unknown=tuple(unknown))
+    return replace(state, profile=raw), indices, opening
+
+
+def _fresh(engine: Engine, identity: bytes, profile: np.ndarray, sequence: int) -> DeviceState:
+    current = engine.start(profile)
+    return DeviceState(identity, current, current.vector, sequence=sequence)
+
+
+def _carried(learner: Learner, stored: DeviceState, policy: str, profile: np.ndarray) -> DeviceState:
+    """A state of another bundle. It counts as untrained in this one, so it is not uploaded before it was trained."""
+    expected, got = learner.bundle.manifest.metapatch_length, len(stored.anchor)
+    if expected != got:
+        raise StateError(
+            f"on_bundle_change: expected a vector of {expected} floats for {policy!r}, got {got} from the bundle "
+            f"{stored.bundle.hex()[:12]}; use 'reset', which begins again"
+        )
+    if policy == "rebase":
+        current = learner.engine.rebase(stored.current.vector, profile)
+        anchor = current.vector
+    else:
+        current, anchor = stored.current, stored.anchor
+    evidence, gate = learner.weigh(current, profile)
+    return replace(
+        stored,
+        bundle=learner.bundle.identity,
+        current=current,
+        anchor=anchor,
+        gate=gate,
+        samples=0,
+        evidence=evidence,
+        opening=policy,
+        previous_bundle=stored.bundle,
+    )
+
+
+def _plain(profile: Mapping[str, Any]) -> dict[str, Any]:
+    """The profile as JSON can hold it."""
+    return {str(k): int(v) if isinstance(v, Integral) else v for k, v in profile.items() if v is not None}

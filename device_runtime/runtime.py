@@ -1,0 +1,105 @@
+"""One adapter over the TFLite interpreters: signatures by name, checked inputs, safe under threads.
+
+runtime = load_runtime(Path("model.tflite").read_bytes())
+logits = runtime.call("infer", history=history, profile=profile, candidates=ids, gate=[1.0])["logits"]
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from device_runtime.errors import InputError, ModelError
+from device_runtime.operators import require_builtins
+from device_runtime.providers import Provider, find_provider
+from device_runtime.tensors import SignatureSpec, TensorSpec, checked, unknown_name
+
+
+def load_runtime(model: bytes, runtime: str = "auto", num_threads: int = 1, delegate: bool = True) -> "Runtime":
+    """Loads a model into an interpreter.
+
+    Args:
+      model: bytes of a .tflite file.
+      runtime: "auto", "tflite-runtime", "ai-edge-litert" or "tensorflow".
+      num_threads: threads of the kernels; one is fastest for models of this size.
+      delegate: False leaves XNNPACK out and runs the builtin kernels.
+
+    Raises:
+      RuntimeMissingError: no usable interpreter; said before anything is built.
+      UnsupportedOperatorError: the model needs the Flex delegate or a custom operator.
+      ModelError: the bytes are not a model that this interpreter can load.
+    """
+    if not isinstance(model, (bytes, bytearray, memoryview)):
+        raise InputError(f"model: expected the bytes of a .tflite file, got {type(model).__name__}")
+    if not isinstance(num_threads, int) or num_threads < 1:
+        raise InputError(f"num_threads: expected a whole number of at least 1, got {num_threads!r}")
+    provider = find_provider(runtime)
+    require_builtins(model)
+    return Runtime(bytes(model), provider, num_threads, delegate)
+
+
+class Runtime:
+    """A loaded model. Made by `load_runtime`."""
+
+    def __init__(self, model: bytes, provider: Provider, num_threads: int, delegate: bool) -> None:
+        self.name, self.version = provider.name, provider.version
+        options = {} if delegate else {"experimental_op_resolver_type": provider.without_delegates}
+        try:
+            # The interpreter reads weights from these bytes for as long as it lives, so they are kept.
+            self._model = model
+            self._interpreter = provider.interpreter(model_content=model, num_threads=num_threads, **options)
+            names = list(self._interpreter.get_signature_list())
+            self._runners = {name: self._interpreter.get_signature_runner(name) for name in names}
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(
+                f"model: {self.name} {self.version} cannot load it ({_one_line(error)}); "
+                "export it again for this runtime"
+            ) from error
+        self.signatures = {name: _spec(runner) for name, runner in self._runners.items()}
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keeps other threads out, so that `set` and the calls that rely on it stay together."""
+        with self._lock:
+            yield
+
+    def call(self, signature: str, /, **inputs: Any) -> dict[str, np.ndarray]:
+        """Runs a signature; safe under threads.
+
+        Args:
+          signature: its name.
+          **inputs: one array (or list) for each of its inputs, of the exact shape.
+
+        Returns:
+          Its outputs by name; copies, which later calls do not change.
+
+        Raises:
+          InputError: the signature or an input is not what the model has; the interpreter was not touched.
+          ModelError: the interpreter failed.
+        """
+        if signature not in self.signatures:
+            raise InputError(unknown_name("signature", signature, self.signatures))
+        arrays = checked(signature, self.signatures[signature].inputs, inputs)
+        with self._lock:
+            try:
+                outputs = self._runners[signature](**arrays)
+            except (ValueError, RuntimeError) as error:
+                raise ModelError(f"{signature}: {self.name} {self.version} failed ({_one_line(error)})") from error
+            return {name: np.array(value) for name, value in outputs.items()}
+
+
+def _spec(runner: Any) -> SignatureSpec:
+    def specs(details: dict[str, dict]) -> dict[str, TensorSpec]:
+        return {
+            name: TensorSpec(name, tuple(int(size) for size in detail["shape"]), np.dtype(detail["dtype"]))
+            for name, detail in sorted(details.items())
+        }
+
+    return SignatureSpec(specs(runner.get_input_details()), specs(runner.get_output_details()))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

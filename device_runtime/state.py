@@ -1,0 +1,161 @@
+"""The device's state file: its vector and what belongs to it, a few hundred bytes, always the old one or the new.
+
+Layout, little-endian: 8 bytes "DCCLDEV\\0", uint32 schema, uint32 K, uint32 length of the JSON that follows, the
+JSON, float32 [4, K] (vector, first moment, second moment, anchor), SHA-256 of all that is before it.
+"""
+
+import hashlib
+import json
+import os
+import struct
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from device_runtime.engine import VectorState
+from device_runtime.errors import StateError, StorageError
+
+MAGIC = b"DCCLDEV\0"
+SCHEMA = 1
+_HEADER = struct.Struct("<8sIII")
+_DIGEST = 32
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the held-out rows said when the gate was set. Losses are mean log losses, None without such rows."""
+
+    heldout_samples: int = 0
+    cloud_loss: float | None = None  # gate 0
+    personal_loss: float | None = None  # gate 1
+
+
+@dataclass(frozen=True)
+class DeviceState:
+    """All that a device remembers besides its log."""
+
+    bundle: bytes  # identity of the bundle that the vector belongs to
+    current: VectorState
+    anchor: np.ndarray  # [K], what `init` or `rebase` gave
+    gate: float = 0.0
+    sequence: int = 0  # of the newest upload
+    samples: int = 0  # rows that the vector was trained on
+    evidence: Evidence = field(default_factory=Evidence)
+    profile: dict[str, Any] = field(default_factory=dict)
+    opening: str = "first"  # how the vector came to this bundle: first, rebase, keep or reset
+    previous_bundle: bytes = b""
+
+    def summary(self) -> dict[str, Any]:
+        """The state in plain types, for people and JSON."""
+        return {
+            "bundle": self.bundle.hex(),
+            "opening": self.opening,
+            "previous_bundle": self.previous_bundle.hex(),
+            "vector": [float(value) for value in self.current.vector],
+            "steps": int(self.current.step[0]),
+            "gate": self.gate,
+            "samples_trained": self.samples,
+            "sequence": self.sequence,
+            "profile": dict(self.profile),
+            **asdict(self.evidence),
+        }
+
+    def to_bytes(self) -> bytes:
+        arrays = [self.current.vector, self.current.first_moment, self.current.second_moment, self.anchor]
+        facts = {
+            "bundle": self.bundle.hex(),
+            "step": float(self.current.step[0]),
+            "gate": self.gate,
+            "sequence": self.sequence,
+            "samples": self.samples,
+            "evidence": asdict(self.evidence),
+            "profile": self.profile,
+            "opening": self.opening,
+            "previous_bundle": self.previous_bundle.hex(),
+        }
+        text = json.dumps(facts, separators=(",", ":")).encode()
+        body = _HEADER.pack(MAGIC, SCHEMA, len(self.anchor), len(text)) + text
+        body += np.concatenate(arrays).astype("<f4").tobytes()
+        return body + hashlib.sha256(body).digest()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "DeviceState":
+        """Raises StateError if the bytes are not a whole state of this schema."""
+        if len(content) < _HEADER.size + _DIGEST or content[:8] != MAGIC:
+            raise StateError(f"not a device state ({len(content)} bytes)")
+        _, schema, length, text_size = _HEADER.unpack_from(content)
+        if schema != SCHEMA:
+            raise StateError(f"expected schema {SCHEMA}, got {schema}")
+        body = content[:-_DIGEST]
+        if len(body) != _HEADER.size + text_size + 16 * length or hashlib.sha256(body).digest() != content[-_DIGEST:]:
+            raise StateError("damaged: its length or checksum is wrong")
+        facts = json.loads(body[_HEADER.size :][:text_size])
+        arrays = np.frombuffer(body, "<f4", offset=_HEADER.size + text_size).astype(np.float32).reshape(4, length)
+        vector, first, second, anchor = (row.copy() for row in arrays)
+        step = np.array([facts.pop("step")], np.float32)
+        return cls(
+            **facts
+            | {
+                "bundle": bytes.fromhex(facts["bundle"]),
+                "previous_bundle": bytes.fromhex(facts["previous_bundle"]),
+                "evidence": Evidence(**facts["evidence"]),
+                "current": VectorState(vector, first, second, step),
+                "anchor": anchor,
+            }
+        )
+
+
+def load_state(path: Path) -> DeviceState | None:
+    """The stored state; None if there is none.
+
+    Raises:
+      StateError: the file is damaged or of another schema.
+      StorageError: it cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        return DeviceState.from_bytes(content)
+    except StateError as error:
+        raise StateError(f"{path}: {error}; open the device with on_damage='reset' to begin afresh") from error
+
+
+def save_state(path: Path, state: DeviceState) -> None:
+    """Replaces the state; a crash at any moment leaves the old or the new one. Raises StorageError."""
+    replace_file(path, state.to_bytes())
+
+
+def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Writes a file beside `path`, forces it to the disk and renames it over `path`.
+
+    Raises:
+      StorageError: that failed; what was at `path` is as it was.
+    """
+    temporary = path.with_name(path.name + ".new")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written ({error.strerror}); the previous one is intact") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename durable. Windows has no such call and does without."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
