@@ -12,6 +12,8 @@ from device_runtime.errors import BundleError, InputError
 from device_runtime.runtime import Runtime
 from protos import dccl_pb2
 
+VECTOR_LIMIT = 1e6  # the tanh of a patch saturates long before
+_LARGEST = float(np.finfo(np.float32).max)
 _UNUSED = np.zeros(1, np.float32)
 
 
@@ -30,8 +32,11 @@ class VectorState(NamedTuple):
         return cls(vector, zeros, zeros.copy(), np.zeros(1, np.float32))
 
     @property
-    def finite(self) -> bool:
-        return all(bool(np.isfinite(part).all()) for part in self)
+    def sound(self) -> bool:
+        """False once training has diverged: a value is not finite, is the largest float32 (at which the builtin
+        kernels of TFLite stop instead of giving infinity), or a vector's is beyond all use."""
+        largest = [float(np.abs(part).max(initial=0.0)) for part in self]  # NaN compares as False
+        return largest[0] < VECTOR_LIMIT and all(value < _LARGEST for value in largest)
 
 
 class Batch(NamedTuple):

@@ -66,7 +66,7 @@ class PersonalizeConfig:
 class Report:
     """What a training did. Losses are mean log losses."""
 
-    stopped: str  # finished, no samples, patience, should_stop or not finite
+    stopped: str  # finished, no samples, patience, should_stop or diverged
     samples: int  # rows trained on
     heldout_samples: int
     steps: int
@@ -77,7 +77,7 @@ class Report:
     personal_loss: float | None  # held-out, the kept vector with gate 1
     gate: float
     seconds: float
-    step_of_failure: int | None = None  # the step whose loss or vector was not finite
+    step_of_failure: int | None = None  # the step after which the loss or the state was not sound
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, for JSON."""
@@ -124,8 +124,8 @@ def train(
 
     Returns:
       The vector with the lowest held-out loss among those after each epoch, and `start` if it had been trained
-      before; without held-out rows the newest, with gate 0. If a loss or a vector is not finite, training ends
-      there and that epoch does not count.
+      before; without held-out rows the newest, with gate 0. If a loss or a state is not sound, training ends there
+      and that epoch does not count.
     """
     began = time.perf_counter()
     training, heldout = np.flatnonzero(~heldout), np.flatnonzero(heldout)
@@ -145,8 +145,8 @@ def train(
                 break
             batch = rows.batch(np.where(chosen >= 0, training[chosen], -1))
             loss, state = engine.train(state, batch, profile, config.learning_rate, anchor, config.pull)
-            if not (math.isfinite(loss) and state.finite):
-                stopped, failure = "not finite", steps
+            if not (math.isfinite(loss) and state.sound):
+                stopped, failure = "diverged", steps
                 break
             steps += 1
             batch_losses.append(loss * batch.weights.sum())

@@ -51,6 +51,13 @@ class Vocabulary:
         return self.size + 1
 
     @property
+    def ids(self) -> list[RawId]:
+        """The raw ids of model ids 1..V, in that order."""
+        if self.kind is str:
+            return list(self._index)
+        return self._sorted[np.argsort(self._order)].tolist()
+
+    @property
     def fields(self) -> dict[str, list[str]]:
         """Name of each profile field and its values."""
         return {name: list(values) for name, values in self._fields.items()}

@@ -1,0 +1,90 @@
+"""`dccl-device`, as a person or a script would call it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from protos import dccl_pb2
+
+ROOT = Path(__file__).parents[2]
+BUNDLE = Path(__file__).with_name("tiny_bundle")
+
+
+def run(*arguments, stdin=""):
+    command = [sys.executable, "-m", "scripts.run_device", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, text=True)
+
+
+def succeeded(*arguments, stdin=""):
+    result = run(*arguments, stdin=stdin)
+    assert (
+        result.returncode,
+        result.stderr.replace("INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n", ""),
+    ) == (
+        0,
+        "",
+    )
+    return result.stdout
+
+
+def test_a_day_of_a_device(tmp_path):
+    here = ["--bundle", BUNDLE, "--state", tmp_path / "device", "--json"]
+    key = tmp_path / "key"
+    key.write_bytes(b"k" * 32)
+    events = [{"item": 101 + n % 20, "label": n % 2, "skipped": [], "timestamp": n} for n in range(30)]
+    lines = "\n".join(map(json.dumps, events))
+    logged = json.loads(succeeded("log", "--events=-", "--profile=age=old", "--key_file", key, *here, stdin=lines))
+    assert logged["log"]["history"] == 30
+    assert json.loads(succeeded("log", 103, "--skipped=104,105", *here))["log"]["samples"] == 33
+    report = json.loads(succeeded("personalize", "--epochs=2", *here))
+    assert (len(report["losses"]), report["heldout_samples"]) == (2, 8)
+    ranking = json.loads(succeeded("rank", 101, 102, 103, "--top=2", *here))["ranking"]
+    assert len(ranking) == 2
+    assert ranking[0]["score"] >= ranking[1]["score"]
+    assert len(json.loads(succeeded("rank", *here))["ranking"]) == 20
+    succeeded("upload", "--output", tmp_path / "upload.pb", *here)
+    signed = dccl_pb2.SignedUpload.FromString((tmp_path / "upload.pb").read_bytes())
+    status = json.loads(succeeded("status", *here))
+    assert dccl_pb2.VectorUpload.FromString(signed.upload).device_id == status["device_id"]
+    assert status["profile"] == {"age": "old"}
+
+
+def test_inspect_and_self_test():
+    assert json.loads(succeeded("inspect", BUNDLE, "--json"))["metapatch_length"] == 4
+    assert succeeded("self-test", BUNDLE).splitlines()[-1].startswith("passed on ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["inspect", "absent"], "got nothing at absent"),
+        (["rnak"], "command: expected one of inspect"),
+        (["rank"], "bundle: expected --bundle=PATH, got none"),
+        (["log", "abc", "--bundle", BUNDLE, "--state", "STATE"], "item: expected a whole number"),
+        (["log", "101", "--label=2", "--bundle", BUNDLE, "--state", "STATE"], "label (row 0): expected 0 or 1, got 2"),
+        (["upload", "--bundle", BUNDLE, "--state", "STATE"], "output: expected --output=FILE"),
+    ],
+)
+def test_a_mistake_is_answered_in_one_line(tmp_path, arguments, message):
+    result = run(*(tmp_path / "device" if argument == "STATE" else argument for argument in arguments))
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert [message in line for line in result.stderr.splitlines() if line.startswith("dccl-device: ")] == [True]
+    assert "Traceback" not in result.stderr
+
+
+def test_a_line_that_is_no_event_is_named(tmp_path):
+    here = ["--bundle", BUNDLE, "--state", tmp_path / "device"]
+    result = run("log", "--events=-", *here, stdin='{"item": 101}\n{"itme": 102}\n')
+    assert result.returncode == 1
+    assert "line 2: expected an object with item" in result.stderr
+
+
+def test_help_teaches_the_commands():
+    result = run("--help")
+    for command in ("inspect", "self-test", "log", "rank", "personalize", "upload", "status"):
+        assert f"dccl-device {command}" in result.stdout
+    assert "--on_bundle_change" in result.stdout
