@@ -109,7 +109,6 @@ class Device:
         labels: Sequence[int] | None = None,
         skipped: Sequence[Sequence[RawId]] | None = None,
         timestamps: Sequence[int] | None = None,
-        train: bool = True,
     ) -> None:
         """Adds N interactions, oldest first, all or none of them, in one transaction; see `log`.
 
@@ -118,15 +117,15 @@ class Device:
           labels: [N]; all 1 by default.
           skipped: N lists of raw ids; empty by default.
           timestamps: [N] seconds; now by default.
-          train: False adds them to the history alone, for what the cloud model has learned from already.
         """
-        vocabulary = self._bundle.vocabulary
-        events = interactions(vocabulary, items, labels, skipped, timestamps, now=int(time.time()))
-        unknown = int((vocabulary.encode([event.item for event in events]) == vocabulary.out_of_vocabulary).sum())
-        with self._lock:
-            self._folder.samples.append(events, train)
-            self._history = None
-            self._counts.update(logged=len(events), unknown_logged=unknown)
+        self._append(items, labels, skipped, timestamps, train=True)
+
+    def remember(
+        self, items: Sequence[RawId], labels: Sequence[int] | None = None, timestamps: Sequence[int] | None = None
+    ) -> None:
+        """Adds N interactions, oldest first, to the history alone: the past of a user before the device was, from
+        which the cloud model may have learned already. Arguments as for `log_many`."""
+        self._append(items, labels, None, timestamps, train=False)
 
     # ---- Ranking ---------------------------------------------------------------------------------
 
@@ -265,6 +264,11 @@ class Device:
         return self._state.gate
 
     @property
+    def history_size(self) -> int:
+        """Interactions in the history."""
+        return self._folder.samples.counts()["history"]
+
+    @property
     def opening(self) -> Opening:
         """How the vector came to this bundle."""
         return self._opening
@@ -305,6 +309,22 @@ class Device:
         self.close()
 
     # ---- Inside ----------------------------------------------------------------------------------
+
+    def _append(
+        self,
+        items: Sequence[RawId],
+        labels: Sequence[int] | None,
+        skipped: Sequence[Sequence[RawId]] | None,
+        timestamps: Sequence[int] | None,
+        train: bool,
+    ) -> None:
+        vocabulary = self._bundle.vocabulary
+        events = interactions(vocabulary, items, labels, skipped, timestamps, now=int(time.time()))
+        unknown = int((vocabulary.encode([event.item for event in events]) == vocabulary.out_of_vocabulary).sum())
+        with self._lock:
+            self._folder.samples.append(events, train)
+            self._history = None
+            self._counts.update(logged=len(events), unknown_logged=unknown)
 
     def _enter(self, bundle: Bundle, engine: Engine, profile: Mapping[str, Any] | None, policy: str) -> None:
         """Brings the stored state to a bundle and puts that into use; on an error everything stays as it was."""

@@ -52,8 +52,9 @@ def test_the_newest_t_interactions_are_the_history(device):
 
 
 def test_history_alone_is_no_sample(device):
-    device.log_many([101, 102], train=False)
+    device.remember([101, 102])
     device.log(103)
+    assert device.history_size == 3
     assert rows(device) == [([0, 0, 0, 1, 2], [0, 0, 0, 1, 1], 3, 1.0)]
 
 
@@ -167,7 +168,7 @@ def test_pruning_everything_keeps_a_history_to_rank_with(device):
 
 
 def test_pruning_less_than_there_is_changes_nothing(device):
-    device.log_many([101, 102], train=False)
+    device.remember([101, 102])
     device.log_many([103, 104])
     before = rows(device)
     device.prune(keep=10)

@@ -95,7 +95,7 @@ def test_any_number_of_rows_trains_with_the_last_batch_padded(device, runtime, c
 
 
 def test_without_samples_nothing_changes(device):
-    device.log_many([101, 102], train=False)
+    device.remember([101, 102], [1, 0])
     before, vector = device.state, device.vector
     report = device.personalize()
     assert (report.stopped, report.samples, report.steps, report.losses) == ("no samples", 0, 0, ())
