@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> None:
         raise app.UsageError("expected one BUNDLE")
     bundle = Bundle.open(argv[1])
     manifest = bundle.manifest
-    runtime = load_runtime(bundle.model_bytes, _RUNTIME.value)
+    runtime = load_runtime(bundle.model, _RUNTIME.value)
     rng = np.random.default_rng(0)
     inputs = {
         name: {key: _random(key, spec.shape, manifest.items, rng) for key, spec in signature.inputs.items()}

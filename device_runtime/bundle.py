@@ -22,10 +22,10 @@ from protos import dccl_pb2
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 SCHEMA = 1
-MANIFEST = "manifest.pb"
+MANIFEST, MODEL = "manifest.pb", "model.tflite"
 # Each file beside the manifest and the manifest's field that holds its hash.
 HASHES = {
-    "model.tflite": "model_sha256",
+    MODEL: "model_sha256",
     "vocabulary.pb": "vocabulary_sha256",
     "certificate.json": "certificate_sha256",
     "goldens.pb": "goldens_sha256",
@@ -40,7 +40,7 @@ class Bundle:
     identity: bytes  # 32 bytes: SHA-256 of manifest.pb
     manifest: dccl_pb2.Manifest
     vocabulary: Vocabulary
-    files: dict[str, bytes]  # by name, manifest.pb included
+    files: dict[str, bytes | Path]  # by name; the model of a folder stays on the disk
 
     @classmethod
     def open(cls, path: str | Path) -> "Bundle":
@@ -55,12 +55,7 @@ class Bundle:
         manifest = _parse(dccl_pb2.Manifest(), MANIFEST, files[MANIFEST])
         _check_manifest(manifest)
         for name, field in HASHES.items():
-            expected, got = getattr(manifest, field), hashlib.sha256(files[name]).digest()
-            if expected != got:
-                raise BundleError(
-                    f"{path / name}: expected SHA-256 {expected.hex() or '(none)'} as in the manifest, "
-                    f"got {got.hex()}; the file was damaged or replaced, fetch the bundle again"
-                )
+            _check_hash(path / name, files[name], getattr(manifest, field))
         items = _parse(dccl_pb2.Vocabulary(), "vocabulary.pb", files["vocabulary.pb"])
         vocabulary = Vocabulary(items, manifest.profile)
         if len(vocabulary) != manifest.items:
@@ -68,14 +63,32 @@ class Bundle:
         return cls(path, hashlib.sha256(files[MANIFEST]).digest(), manifest, vocabulary, files)
 
     @property
+    def model(self) -> bytes | Path:
+        """What to give to `load_runtime`: the path of model.tflite, verified again this moment, or its bytes where
+        the bundle is a zip.
+
+        Raises:
+          BundleError: the file is no longer what it was when the bundle was opened.
+        """
+        model = self.files[MODEL]
+        if isinstance(model, Path):
+            _check_hash(model, model, self.manifest.model_sha256)
+        return model
+
+    @property
     def model_bytes(self) -> bytes:
-        """model.tflite, verified."""
-        return self.files["model.tflite"]
+        """model.tflite, verified; raises BundleError as `model` does."""
+        model = self.files[MODEL]
+        if isinstance(model, Path):
+            content = _content(model)
+            _check_hash(model, content, self.manifest.model_sha256)
+            return content
+        return model
 
     @property
     def size(self) -> int:
         """Bytes of all files together, unzipped."""
-        return sum(map(len, self.files.values()))
+        return sum(one.stat().st_size if isinstance(one, Path) else len(one) for one in self.files.values())
 
     @cached_property
     def goldens(self) -> dccl_pb2.Goldens:
@@ -91,14 +104,15 @@ class Bundle:
             raise BundleError(f"certificate.json: not JSON ({error}); export the bundle again") from error
 
 
-def _read(path: Path) -> dict[str, bytes]:
-    """The five files, and no others."""
+def _read(path: Path) -> dict[str, bytes | Path]:
+    """The five files, and no others; the model of a folder as its path."""
     names = [MANIFEST, *HASHES]
     try:
         if path.is_dir():
             missing = [name for name in names if not (path / name).is_file()]
             if not missing:
-                return {name: (path / name).read_bytes() for name in names}
+                content = {name: (path / name).read_bytes() for name in names if name != MODEL}
+                return content | {MODEL: path / MODEL}
         else:
             with zipfile.ZipFile(path) as archive:
                 missing = sorted(set(names) - set(archive.namelist()))
@@ -109,6 +123,30 @@ def _read(path: Path) -> dict[str, bytes]:
     except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         raise BundleError(f"bundle: {path} cannot be read as a folder or a zip ({error}); fetch it again") from error
     raise BundleError(f"bundle: expected {', '.join(names)} in {path}, got none of {', '.join(missing)}")
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{file}: cannot be read ({error.strerror}); fetch the bundle again") from error
+
+
+def _check_hash(name: Path, content: bytes | Path, expected: bytes) -> None:
+    """Raises BundleError if the bytes, or those of a file, have another SHA-256."""
+    try:
+        if isinstance(content, Path):
+            with content.open("rb") as file:
+                got = hashlib.file_digest(file, "sha256").digest()
+        else:
+            got = hashlib.sha256(content).digest()
+    except OSError as error:
+        raise BundleError(f"{name}: cannot be read ({error.strerror}); fetch the bundle again") from error
+    if expected != got:
+        raise BundleError(
+            f"{name}: expected SHA-256 {expected.hex() or '(none)'} as in the manifest, got {got.hex()}; "
+            "the file was damaged or replaced, fetch the bundle again"
+        )
 
 
 def _parse(message: AnyMessage, name: str, content: bytes) -> AnyMessage:

@@ -344,4 +344,4 @@ class Device:
 
 def _loaded(bundle: Bundle | str | Path, runtime: str) -> tuple[Bundle, Engine]:
     bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-    return bundle, Engine(load_runtime(bundle.model_bytes, runtime), bundle.manifest)
+    return bundle, Engine(load_runtime(bundle.model, runtime), bundle.manifest)

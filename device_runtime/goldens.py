@@ -31,7 +31,7 @@ def replay_goldens(bundle: Bundle, runtime: Runtime) -> list[GoldenResult]:
 
     Args:
       bundle: whose goldens to replay.
-      runtime: a fresh one, made of `bundle.model_bytes`: the calls build on each other.
+      runtime: a fresh one, made of `bundle.model`: the calls build on each other.
 
     Raises:
       BundleError: goldens.pb does not hold what it says, or holds no call.

@@ -10,7 +10,7 @@ from device_runtime.errors import InputError
 from device_runtime.samples import Interaction
 from device_runtime.vocabulary import RawId, Vocabulary
 
-_INT64 = np.iinfo(np.int64)
+_SMALLEST, _LARGEST = -(2**63), 2**63 - 1
 
 
 def interactions(
@@ -51,6 +51,6 @@ def _label(row: int, value: Any) -> int:
 
 def _timestamp(row: int, value: Any) -> int:
     whole = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
-    if not whole or isinstance(value, bool) or not _INT64.min <= value <= _INT64.max:
+    if not whole or isinstance(value, bool) or not _SMALLEST <= value <= _LARGEST:
         raise InputError(f"timestamp (row {row}): expected whole seconds, got {value!r}")
     return int(value)

@@ -4,9 +4,11 @@ A file that needs the Flex delegate, or was cut short, is recognised here in wor
 files with a C++ message or a crash. Tables and field numbers are those of tensorflow/lite/schema/schema.fbs.
 """
 
+import mmap
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from device_runtime.builtin_names import BUILTIN_NAMES
 from device_runtime.errors import ModelError, UnsupportedOperatorError
@@ -41,17 +43,30 @@ class ModelOutline:
     signatures: dict[str, int]  # signature to the index of its subgraph
 
 
-def read_operators(model: bytes) -> tuple[OperatorUse, ...]:
-    """The operators of all subgraphs. Raises ModelError if the bytes are not a whole .tflite file."""
+def read_operators(model: bytes | Path) -> tuple[OperatorUse, ...]:
+    """The operators of all subgraphs. Raises ModelError if the model is not a whole .tflite file."""
     return read_outline(model).operators
 
 
-def read_outline(model: bytes) -> ModelOutline:
+def read_outline(model: bytes | Path) -> ModelOutline:
     """Operators, subgraphs and signatures of a model.
 
+    Args:
+      model: its bytes, or the path of its file, of which only a few pages are read.
+
     Raises:
-      ModelError: the bytes are not a .tflite file, or the file was cut short.
+      ModelError: it is not a .tflite file, or was cut short.
     """
+    if not isinstance(model, Path):
+        return _checked_outline(model)
+    try:
+        with model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return _checked_outline(content)
+    except (OSError, ValueError) as error:  # ValueError: an empty file
+        raise ModelError(f"model: {model} cannot be read ({error})") from error
+
+
+def _checked_outline(model: bytes | mmap.mmap) -> ModelOutline:
     if model[4:8] != IDENTIFIER:
         raise ModelError(
             f"model: expected a .tflite file (bytes 4 to 8 are {IDENTIFIER!r}), got {len(model)} bytes with "
@@ -66,7 +81,7 @@ def read_outline(model: bytes) -> ModelOutline:
         ) from error
 
 
-def require_builtins(model: bytes) -> None:
+def require_builtins(model: bytes | Path) -> None:
     """Raises UnsupportedOperatorError if the model has an operator that the plain wheels cannot run (and
     ModelError as `read_outline` does)."""
     custom = [use for use in read_operators(model) if use.custom]
@@ -87,7 +102,7 @@ def require_builtins(model: bytes) -> None:
 class _Table:
     """A flatbuffer table: fields by number, each absent or at an absolute position."""
 
-    def __init__(self, buffer: bytes, position: int) -> None:
+    def __init__(self, buffer: bytes | mmap.mmap, position: int) -> None:
         self.buffer, self.position = buffer, position
         self.vtable = position - struct.unpack_from("<i", buffer, position)[0]
         if self.vtable < 0:
@@ -126,7 +141,7 @@ class _Table:
             yield _Table(self.buffer, position + _u32(self.buffer, position))
 
 
-def _u32(buffer: bytes, position: int) -> int:
+def _u32(buffer: bytes | mmap.mmap, position: int) -> int:
     return struct.unpack_from("<I", buffer, position)[0]
 
 

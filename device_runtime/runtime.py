@@ -7,6 +7,7 @@ logits = runtime.call("infer", history=history, profile=profile, candidates=ids,
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,12 @@ from device_runtime.providers import Provider, find_provider
 from device_runtime.tensors import SignatureSpec, TensorSpec, checked, unknown_name
 
 
-def load_runtime(model: bytes, runtime: str = "auto", num_threads: int = 1, delegate: bool = True) -> "Runtime":
+def load_runtime(model: bytes | Path, runtime: str = "auto", num_threads: int = 1, delegate: bool = True) -> "Runtime":
     """Loads a model into an interpreter.
 
     Args:
-      model: bytes of a .tflite file.
+      model: bytes of a .tflite file, or its path. Of a path the interpreter keeps only the pages in memory that it
+        uses, so a large item table costs little; the file must then stay as it is.
       runtime: "auto", "tflite-runtime", "ai-edge-litert" or "tensorflow".
       num_threads: threads of the kernels; one is fastest for models of this size.
       delegate: False leaves XNNPACK out and runs the builtin kernels.
@@ -31,25 +33,25 @@ def load_runtime(model: bytes, runtime: str = "auto", num_threads: int = 1, dele
       UnsupportedOperatorError: the model needs the Flex delegate or a custom operator.
       ModelError: the bytes are not a model that this interpreter can load.
     """
-    if not isinstance(model, (bytes, bytearray, memoryview)):
-        raise InputError(f"model: expected the bytes of a .tflite file, got {type(model).__name__}")
+    if not isinstance(model, (bytes, Path)):
+        raise InputError(f"model: expected the bytes or the Path of a .tflite file, got {type(model).__name__}")
     if not isinstance(num_threads, int) or num_threads < 1:
         raise InputError(f"num_threads: expected a whole number of at least 1, got {num_threads!r}")
     provider = find_provider(runtime)
     require_builtins(model)
-    return Runtime(bytes(model), provider, num_threads, delegate)
+    return Runtime(model, provider, num_threads, delegate)
 
 
 class Runtime:
     """A loaded model. Made by `load_runtime`."""
 
-    def __init__(self, model: bytes, provider: Provider, num_threads: int, delegate: bool) -> None:
+    def __init__(self, model: bytes | Path, provider: Provider, num_threads: int, delegate: bool) -> None:
         self.name, self.version = provider.name, provider.version
         options = {} if delegate else {"experimental_op_resolver_type": provider.without_delegates}
+        self._model = model  # the interpreter reads weights from these bytes for as long as it lives
+        source = {"model_path": str(model)} if isinstance(model, Path) else {"model_content": model}
         try:
-            # The interpreter reads weights from these bytes for as long as it lives, so they are kept.
-            self._model = model
-            self._interpreter = provider.interpreter(model_content=model, num_threads=num_threads, **options)
+            self._interpreter = provider.interpreter(num_threads=num_threads, **source, **options)
             names = list(self._interpreter.get_signature_list())
             self._runners = {name: self._interpreter.get_signature_runner(name) for name in names}
         except (ValueError, RuntimeError) as error:

@@ -14,7 +14,7 @@ from device_runtime.tensors import unknown_name
 from protos import dccl_pb2
 
 RawId = int | str
-_INT64 = np.iinfo(np.int64)
+_SMALLEST, _LARGEST = -(2**63), 2**63 - 1
 
 
 class Vocabulary:
@@ -78,12 +78,14 @@ class Vocabulary:
                 if not isinstance(value, str):
                     raise InputError(_wrong(name, position, value, "a string, as in this bundle's vocabulary"))
             return [str(value) for value in values]
+        if set(map(type, values)) == {int} and 0 <= min(values) <= max(values) <= _LARGEST:
+            return values  # the usual case, checked in C
         for position, value in enumerate(values):
             if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
                 raise InputError(_wrong(name, position, value, "a whole number, as in this bundle's vocabulary"))
             if value < 0 and not self._negative:
                 raise InputError(_wrong(name, position, value, "an item id of the log, which is never negative"))
-            if not _INT64.min <= value <= _INT64.max:
+            if not _SMALLEST <= value <= _LARGEST:
                 raise InputError(_wrong(name, position, value, "an item id of 64 bits"))
         return [int(value) for value in values]
 
@@ -95,10 +97,12 @@ class Vocabulary:
             unknown = self.out_of_vocabulary
             return np.array([self._index.get(item, unknown) for item in raw], np.int32)
         # A log that was begun under a vocabulary of strings may be read under one of whole numbers.
-        other = [not isinstance(item, int) for item in raw]
-        ids = np.array([0 if skip else item for item, skip in zip(raw, other, strict=True)], np.int64)
+        mine = np.array([isinstance(item, int) for item in raw])
+        ids = np.array(
+            raw if mine.all() else [item if own else 0 for item, own in zip(raw, mine, strict=True)], np.int64
+        )
         place = np.minimum(np.searchsorted(self._sorted, ids), self.size - 1)
-        known = (self._sorted[place] == ids) & ~np.array(other)
+        known = (self._sorted[place] == ids) & mine
         return np.where(known, self._order[place] + 1, self.out_of_vocabulary).astype(np.int32)
 
     def parse(self, text: str) -> RawId:

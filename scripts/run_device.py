@@ -112,14 +112,14 @@ def inspect(arguments: list[str]) -> tuple[dict[str, Any], str]:
         "oldest_runtime": manifest.oldest_runtime,
         "model_bytes": len(bundle.model_bytes),
         "bundle_bytes": bundle.size,
-        "operators": {use.name: use.version for use in read_operators(bundle.model_bytes)},
+        "operators": {use.name: use.version for use in read_operators(bundle.model)},
     }
     return result, _table(result)
 
 
 def self_test(arguments: list[str]) -> tuple[dict[str, Any], str]:
     bundle = _bundle(arguments)
-    runtime = load_runtime(bundle.model_bytes, _RUNTIME.value)
+    runtime = load_runtime(bundle.model, _RUNTIME.value)
     results = replay_goldens(bundle, runtime)
     passed = all(result.passed for result in results)
     lines = [

@@ -31,6 +31,9 @@ def test_a_zip_is_the_same_bundle(bundle, bundle_path, tmp_path):
     zipped = Bundle.open(tmp_path / "bundle.zip")
     assert zipped.identity == bundle.identity
     assert zipped.model_bytes == bundle.model_bytes
+    assert zipped.size == bundle.size
+    with Device.open(tmp_path / "state", zipped) as device:
+        assert device.scores([101]).shape == (1,)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -74,6 +77,18 @@ def test_a_zip_that_is_none_is_refused(tmp_path, content):
     (tmp_path / "bundle.zip").write_bytes(content)
     with pytest.raises(BundleError, match="cannot be read as a folder or a zip"):
         Bundle.open(tmp_path / "bundle.zip")
+
+
+def test_a_model_that_changed_since_the_bundle_was_opened_is_refused(copy, tmp_path):
+    bundle = Bundle.open(copy)
+    (copy / "model.tflite").write_bytes(b"another file")
+    with pytest.raises(BundleError, match=r"model.tflite: expected SHA-256"):
+        Device.open(tmp_path / "state", bundle)
+    with pytest.raises(BundleError, match=r"model.tflite: expected SHA-256"):
+        _ = bundle.model_bytes
+    (copy / "model.tflite").unlink()
+    with pytest.raises(BundleError, match=r"model.tflite: cannot be read"):
+        Device.open(tmp_path / "state", bundle)
 
 
 def test_nothing_at_the_path_is_said(tmp_path):

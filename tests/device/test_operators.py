@@ -47,6 +47,14 @@ def test_a_truncated_file_is_refused_before_an_interpreter_sees_it(bundle, tenth
         load_runtime(bundle.model_bytes[: len(bundle.model_bytes) * tenths // 10])
 
 
+def test_a_path_is_read_like_its_bytes(bundle, bundle_path, tmp_path):
+    assert read_outline(bundle_path / "model.tflite") == read_outline(bundle.model_bytes)
+    (tmp_path / "empty").write_bytes(b"")
+    for path in (tmp_path / "empty", tmp_path / "absent"):
+        with pytest.raises(ModelError, match="cannot be read"):
+            load_runtime(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"\0" * 64, b"PK\3\4" + b"\0" * 60])
 def test_other_files_are_refused(content):
     with pytest.raises(ModelError, match=r"expected a .tflite file"):
