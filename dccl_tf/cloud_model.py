@@ -56,7 +56,7 @@ class CloudModel(keras.Model):
         return self.din(inputs, patches=patches, gate=gate, training=training)
 
     @cached_property
-    def compiled(self) -> Callable[..., tf.Tensor]:
+    def logits(self) -> Callable[..., tf.Tensor]:
         """`call` without dropout, compiled once a shape: for evaluation."""
         return tf.function(lambda inputs, theta=None, gate=None: self(inputs, theta, gate))
 

@@ -178,6 +178,6 @@ def _score(cloud: CloudModel, batch: dict[str, np.ndarray], vectors: Vectors | N
     if "history_labels" in batch:
         inputs["history_labels"] = batch["history_labels"][fill]
     if vectors is None:
-        return cloud.compiled(inputs).numpy()[:count]
+        return cloud.logits(inputs).numpy()[:count]
     users = batch["users"][fill]
-    return cloud.compiled(inputs, vectors.theta[users], vectors.gates[users]).numpy()[:count]
+    return cloud.logits(inputs, vectors.theta[users], vectors.gates[users]).numpy()[:count]

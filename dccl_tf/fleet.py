@@ -31,7 +31,7 @@ class FleetConfig:
     optimizer: str = "adam"
     learning_rate: float = 0.02
     epochs: int = 5
-    pull: float = 0.01
+    pull: float = 3.0  # precision of the prior around the start; a device with n rows adds 0.5 * pull / n * |move|^2
     heldout_fraction: float = 0.2
     gate_margin: float = 0.0
     batch: int = 32  # B
@@ -163,6 +163,7 @@ class _Chunk:
         for row, own in enumerate(held):
             self.heldout[row, : len(own)] = own
         self.counts = np.array([int((~own).sum()) for own in held])
+        self.pull = (config.pull / np.maximum(self.counts, 1)).astype(np.float32)[:, None]  # [M, 1]
         orders = [schedule(count, config.batch, config.epochs, config.seed) for count in self.counts]
         steps = max(order.shape[1] for order in orders)
         self.order = np.full((config.epochs, steps, len(held), config.batch), -1, np.int32)
@@ -201,7 +202,7 @@ class _Chunk:
             tape.watch(state.vector)
             logits = self.cloud.din.head(hidden, self.cloud.metapatch(state.vector))
             loss = tf.reduce_sum(cross_entropy(logits, targets) * weights / tf.maximum(size, 1.0))
-        gradient = tape.gradient(loss, state.vector) + self.config.pull * (state.vector - anchor)
+        gradient = tape.gradient(loss, state.vector) + self.pull * (state.vector - anchor)
         update = vector_optimizer.optimizer(self.config.optimizer)
         return vector_optimizer.masked(size > 0, update(state, gradient, self.config.learning_rate), state)
 

@@ -96,7 +96,7 @@ def learn_basis(
     *,
     beta: float = 0.0,
     simulate: bool = True,
-    pull: float = 0.01,
+    pull: float = 3.0,
     checkpoint_dir: Path | None = None,
     log_dir: Path | None = None,
     name: str = "basis",
@@ -108,8 +108,8 @@ def learn_basis(
 
     With `simulate` each user also has an offset of its own, theta_m' = U(theta_m, u_m) + delta_m, learned jointly
     and thrown away: a rehearsal of what devices will do with the basis. Without it the basis only knows what
-    profiles explain; with it, the directions in which users differ. `pull` is the weight of
-    0.5 * |delta_m|^2 per sample, the same as on the device.
+    profiles explain; with it, the directions in which users differ. A user's n samples carry
+    0.5 * pull / n * |delta_m|^2 each, the same prior as on the device.
 
     Args:
       cloud: f, Theta and U; Theta and U change.
@@ -118,7 +118,7 @@ def learn_basis(
       config: epochs and rates.
       beta: weight of KL(teacher || proxy); without teachers it has no effect.
       simulate: whether users have an offset of their own.
-      pull: strength with which offsets are held near zero.
+      pull: precision of the offsets' prior.
       checkpoint_dir, log_dir, name: as in `trainer.fit`.
     """
     model = BasisLearner(cloud, users=len(data.log.users) if simulate else 0)
@@ -126,7 +126,7 @@ def learn_basis(
     return fit(
         model,
         variables,
-        _basis_loss(model, teachers, beta, pull),
+        _basis_loss(model, teachers, beta, pull / data.samples_of_users()),
         data,
         config,
         steps=data.steps,
@@ -165,10 +165,12 @@ class BasisLearner(keras.Model):
         return self.cloud(batch, theta=start + delta), 0.5 * tf.reduce_sum(delta * delta, axis=-1)
 
 
-def _basis_loss(model: BasisLearner, teachers: Teachers | None, beta: float, pull: float) -> LossFunction:
+def _basis_loss(model: BasisLearner, teachers: Teachers | None, beta: float, pull: np.ndarray) -> LossFunction:
+    pull = tf.constant(pull, tf.float32)  # [U]
+
     def loss(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         logits, offset = model(batch, teachers and teachers.theta(batch))
-        values = cross_entropy(logits, batch["targets"]) + pull * offset[:, None, None]
+        values = cross_entropy(logits, batch["targets"]) + (tf.gather(pull, batch["users"]) * offset)[:, None, None]
         if teachers and beta:
             values += beta * teachers.divergence(batch, logits)
         return weighted_sum(values, batch["weights"])

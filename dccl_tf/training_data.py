@@ -39,6 +39,15 @@ class TrainingData:
         """Batches an epoch."""
         return -(-len(self.rows.users) // self.batch_rows)
 
+    @property
+    def candidates(self) -> int:
+        """C, samples at each position."""
+        return 1 + self.negatives if self.protocol == "next" else 1
+
+    def samples_of_users(self) -> np.ndarray:
+        """Samples of each user [U], at least 1."""
+        return np.maximum(self.span.stop - self.span.start, 1) * self.candidates
+
     def __call__(self, epoch: int, shuffle: bool = True) -> tf.data.Dataset:
         return batches(
             self.rows,

@@ -1,0 +1,337 @@
+"""Algorithm 1 from end to end: pretrain, ship, personalise on devices, collect, distil, ship again.
+
+Each stage's result lies in the run's folder, so that a killed run resumes (`stages`). Devices are simulated all at
+once by the fleet, and some of them run for real: the exported bundle on a TFLite runtime, one state folder each.
+Every vector reaches the cloud as a signed protobuf message through the same checks.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from device_runtime import Bundle, heldout_rows, training_schedule
+from dccl_tf import fleet, real_devices
+from dccl_tf.cloud_model import CloudModel
+from dccl_tf.data.schema import InteractionLog, Span, Split
+from dccl_tf.data.sequences import split_liked, split_next
+from dccl_tf.evaluate import Evaluator, LikedEvaluator, NextEvaluator, Vectors
+from dccl_tf.fleet import FleetConfig, FleetVectors
+from dccl_tf.momodistill import Teachers, distill_cloud, learn_basis
+from dccl_tf.pretrain import pretrain
+from dccl_tf.stages import Stages, write_text
+from dccl_tf.trainer import History, TrainConfig
+from dccl_tf.training_data import TrainingData
+from dccl_tf.vectors import VectorStore
+from export import export_bundle
+
+
+@dataclass(frozen=True)
+class DcclConfig:
+    """Everything that a run depends on beside the log."""
+
+    protocol: str = "next"  # or "liked"
+    rounds: int = 1
+    devices: int = 100  # run for real on a TFLite runtime, each round
+    seed: int = 0
+    metapatch_length: int = 16  # K
+    bottlenecks: tuple[int, ...] = (16, 16, 16)  # R of each junction
+    junctions: tuple[bool, ...] = (True, True, True)
+    history_length: int = 50  # T
+    item_width: int = 32
+    hidden: tuple[int, ...] = (64, 32, 32)
+    dropout: float = 0.2
+    negatives: int = 4  # items drawn for each click, protocol "next"
+    positions: int = 32  # S
+    batch_rows: int = 32
+    pretraining: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=20, learning_rate=3e-3))
+    incremental: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=10, learning_rate=1e-3))
+    basis: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=5, learning_rate=3e-3))
+    simulate: bool = True  # rehearse devices while the first basis is learned
+    beta: float = 0.1  # weight of the teachers in Eq. 5 and 7
+    fleet: FleetConfig = field(default_factory=FleetConfig)
+    precision: str = "float32"
+    runtime: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.protocol not in ("next", "liked"):
+            raise ValueError(f"protocol: expected 'next' or 'liked', got {self.protocol!r}")
+        if self.rounds < 1:
+            raise ValueError(f"rounds: expected at least 1, got {self.rounds}")
+        if self.devices < 0:
+            raise ValueError(f"devices: expected 0 or more, got {self.devices}")
+        if self.beta < 0:
+            raise ValueError(f"beta: expected 0 or more, got {self.beta}")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The models of a finished run; `evaluate` and the report read it."""
+
+    split: Split
+    evaluator: Evaluator  # on the test span
+    din: CloudModel  # pretrained on the first half
+    same_data: CloudModel  # DIN that went on with the rounds' data, without devices
+    shipped: CloudModel  # of the last round's bundle: what the devices of DCCL-e ran
+    devices: FleetVectors  # their vectors
+    distilled: CloudModel  # DCCL-m
+    rebased: FleetVectors  # the devices' vectors after their upgrade
+    bundles: list[Bundle]  # one before each round and one after the last
+    histories: dict[str, History]
+    agreement: list[dict[str, Any]]  # of real devices and the fleet, a dict a round
+
+    def models(self) -> dict[str, tuple[CloudModel, Vectors | None]]:
+        """What the tables compare, by name."""
+        return {
+            "DIN": (self.din, None),
+            "DIN, same data": (self.same_data, None),
+            "DCCL-e": (self.shipped, Vectors(self.devices.vectors, self.devices.gates)),
+            "DCCL-m": (self.distilled, None),
+            "DCCL-m + devices": (self.distilled, Vectors(self.rebased.vectors, self.rebased.gates)),
+        }
+
+
+def evaluators(log: InteractionLog, split: Split, config: DcclConfig) -> tuple[Evaluator, Evaluator]:
+    """The judges of validation, by which training stops, and of test."""
+    if config.protocol == "next":
+        return (
+            NextEvaluator(log, split.valid, config.history_length, seed=config.seed + 1),
+            NextEvaluator(log, split.test, config.history_length, seed=config.seed, full=True),
+        )
+    return tuple(LikedEvaluator(log, span, config.history_length) for span in (split.valid, split.test))
+
+
+def run(log: InteractionLog, config: DcclConfig, folder: Path, data_identity: str) -> Outcome:
+    """Runs Algorithm 1 on a log.
+
+    Args:
+      log: all interactions.
+      config: settings of the run.
+      folder: where stages, bundles, device states and TensorBoard logs go; a killed run is continued from it.
+      data_identity: of the log, so that a folder is not continued with other data.
+    """
+    return _Run(log, config, Path(folder), data_identity).all()
+
+
+class _Run:
+    """One run's stages; each method is one step of Algorithm 1."""
+
+    def __init__(self, log: InteractionLog, config: DcclConfig, folder: Path, data_identity: str) -> None:
+        self.log, self.config, self.folder = log, config, folder
+        self.stages = Stages(folder, jsonable(asdict(config)) | {"data": data_identity})
+        self.split = (split_next if config.protocol == "next" else split_liked)(log, config.rounds)
+        self.valid, self.test = evaluators(log, self.split, config)
+        self.store = VectorStore.open(f"sqlite:///{folder / 'vectors.sqlite'}")
+
+    def all(self) -> Outcome:
+        config = self.config
+        din = self.pretrained()
+        shipped = self.first_basis(din)
+        bundles = [self.export(shipped, 0, parent=b"")]
+        same_data = din
+        start: np.ndarray | None = None
+        agreement = []
+        for number, span in enumerate(self.split.rounds):
+            data = self.data(span, seed=config.seed + 100 + number)
+            devices = self.personalised(shipped, data, number, start)
+            agreement.append(self.collect(bundles[-1], data, devices, number))
+            teachers = self.teachers(bundles[-1], shipped)
+            same_data = self.continued(same_data, data, number, None)
+            distilled = self.continued(shipped, data, number, teachers)
+            distilled = self.next_basis(distilled, data, teachers, number)
+            bundles.append(self.export(distilled, number + 1, parent=bundles[-1].identity))
+            rebased = self.rebased(distilled, data, devices, number)
+            last, shipped, start = shipped, distilled, rebased.vectors
+        return Outcome(
+            split=self.split,
+            evaluator=self.test,
+            din=din,
+            same_data=same_data,
+            shipped=last,
+            devices=devices,
+            distilled=distilled,
+            rebased=rebased,
+            bundles=bundles,
+            histories=self.histories(),
+            agreement=agreement,
+        )
+
+    def data(self, span: Span, seed: int) -> TrainingData:
+        config = self.config
+        return TrainingData(
+            self.log, span, config.protocol, config.history_length, config.positions, config.batch_rows,
+            config.negatives, seed,
+        )  # fmt: skip
+
+    def validation(self, cloud: CloudModel) -> Callable[[], float]:
+        return lambda: float(np.nanmean(self.valid(cloud)[self.valid.selection_metric]))
+
+    def pretrained(self) -> CloudModel:
+        """f on each user's first half (Eq. 4)."""
+        config = self.config
+
+        def make() -> CloudModel:
+            keras.utils.set_random_seed(config.seed)
+            cloud = CloudModel.for_data(
+                self.log.catalogue,
+                self.log.users,
+                length=config.metapatch_length,
+                bottlenecks=config.bottlenecks,
+                junctions=config.junctions,
+                history_length=config.history_length,
+                history_labels=config.protocol == "liked",
+                item_width=config.item_width,
+                hidden=config.hidden,
+                dropout=config.dropout,
+            )
+            data = self.data(self.split.pretrain, config.seed)
+            self.train(pretrain, "pretrain", cloud, data, config.pretraining, validate=self.validation(cloud))
+            return cloud
+
+        return self.stages.cloud("pretrain", make)
+
+    def first_basis(self, din: CloudModel) -> CloudModel:
+        """Theta and U before any vector exists: Eq. 7 with theta = 0, on the pretraining half."""
+        config = self.config
+
+        def make() -> CloudModel:
+            keras.utils.set_random_seed(config.seed + 1)
+            cloud = din.copy()
+            data = self.data(self.split.pretrain, config.seed + 1)
+            self.train(
+                learn_basis, "basis", cloud, data, None, config.basis, simulate=config.simulate, pull=config.fleet.pull
+            )
+            return cloud
+
+        return self.stages.cloud("basis", make)
+
+    def export(self, cloud: CloudModel, number: int, parent: bytes) -> Bundle:
+        """The bundle for every phone, and which model it came from, so that its teachers can be rebuilt."""
+        config = self.config
+        folder = self.folder / f"bundle{number}"
+        if not folder.exists():
+            logging.info("Exporting and certifying %s", folder)
+            export_bundle(
+                cloud,
+                folder,
+                catalogue=self.log.catalogue,
+                users=self.log.users,
+                protocol=config.protocol,
+                training=config.fleet,
+                negatives=config.negatives if config.protocol == "next" else 0,
+                parent=parent,
+                precision=config.precision,
+                seed=config.seed,
+            )
+        bundle = Bundle.open(folder)
+        self.store.register_bundle(bundle.identity, config.metapatch_length)
+        return bundle
+
+    def personalised(
+        self, cloud: CloudModel, data: TrainingData, number: int, start: np.ndarray | None
+    ) -> FleetVectors:
+        """MetaPatch on all devices (Eq. 3)."""
+        return self._fleet(f"devices{number}", cloud, data, self.config.fleet, start)
+
+    def rebased(self, cloud: CloudModel, data: TrainingData, devices: FleetVectors, number: int) -> FleetVectors:
+        """The devices after their upgrade: U(theta_old, u), and a gate set anew by their held-out clicks."""
+        profile = tf.constant(self.log.users.profile)
+        vectors = cloud.encoder(tf.constant(devices.vectors), profile).numpy()
+        return self._fleet(f"rebased{number}", cloud, data, replace(self.config.fleet, epochs=0), vectors)
+
+    def _fleet(
+        self, name: str, cloud: CloudModel, data: TrainingData, config: FleetConfig, start: np.ndarray | None
+    ) -> FleetVectors:
+        def make() -> dict[str, np.ndarray]:
+            order = {"schedule": training_schedule, "heldout_rows": heldout_rows}
+            return asdict(fleet.personalize(cloud, data, config, start=start, **order))
+
+        return FleetVectors(**self.stages.arrays(name, make))
+
+    def collect(self, bundle: Bundle, data: TrainingData, devices: FleetVectors, number: int) -> dict[str, Any]:
+        """Real devices personalise and upload; the fleet's other vectors arrive as the same kind of message."""
+
+        def make() -> dict[str, Any]:
+            return real_devices.collect(
+                bundle,
+                data,
+                devices,
+                self.store,
+                folder=self.folder / "devices",
+                count=self.config.devices,
+                seed=self.config.seed,
+                runtime=self.config.runtime,
+            )
+
+        return self.stages.facts(f"collected{number}", make)
+
+    def teachers(self, bundle: Bundle, cloud: CloudModel) -> Teachers:
+        """The personal models of a bundle, from the vectors that passed the cloud's checks."""
+        uploaded = self.store.newest(bundle.identity)
+        users = real_devices.users_of(uploaded.device_ids)
+        vectors = np.zeros((len(self.log.users), self.config.metapatch_length), np.float32)
+        vectors[users] = uploaded.vectors
+        known = np.zeros(len(self.log.users), bool)
+        known[users] = True
+        return Teachers(cloud, vectors, known)
+
+    def continued(
+        self, cloud: CloudModel, data: TrainingData, number: int, teachers: Teachers | None
+    ) -> CloudModel:
+        """f on a round's data: by Eq. 5 with teachers, by Eq. 4 (the fair baseline) without. The two see the same
+        batches in the same order and stop by the same rule."""
+        config = self.config
+        name = f"{'distill' if teachers else 'same_data'}{number}"
+
+        def make() -> CloudModel:
+            keras.utils.set_random_seed(config.seed + 2)
+            student = cloud.copy()
+            options = {"validate": self.validation(student)}
+            if teachers:
+                self.train(
+                    distill_cloud, name, student, data, teachers, config.incremental, beta=config.beta, **options
+                )
+            else:
+                self.train(pretrain, name, student, data, config.incremental, **options)
+            return student
+
+        return self.stages.cloud(name, make)
+
+    def next_basis(self, cloud: CloudModel, data: TrainingData, teachers: Teachers, number: int) -> CloudModel:
+        """Theta and U by Eq. 7, with the new f fixed."""
+        config = self.config
+
+        def make() -> CloudModel:
+            keras.utils.set_random_seed(config.seed + 3)
+            student = cloud.copy()
+            self.train(
+                learn_basis, f"basis{number + 1}", student, data, teachers, config.basis,
+                beta=config.beta, simulate=False,
+            )  # fmt: skip
+            return student
+
+        return self.stages.cloud(f"basis{number + 1}", make)
+
+    def train(self, how: Callable[..., History], name: str, *args: Any, **options: Any) -> None:
+        """Runs one training stage with its checkpoints and logs, and keeps its curve."""
+        folders = {"checkpoint_dir": self.stages.checkpoints(name), "log_dir": self.folder / "tensorboard"}
+        history = how(*args, name=name, **folders, **options)
+        write_text(self.folder / name / "history.json", json.dumps(asdict(history)))
+
+    def histories(self) -> dict[str, History]:
+        """The training curve of each stage."""
+        return {
+            path.parent.name: History(**json.loads(path.read_text()))
+            for path in sorted(self.folder.glob("*/history.json"))
+        }
+
+
+def jsonable(value: Any) -> Any:
+    """Settings as JSON would give them back."""
+    return json.loads(json.dumps(value))
