@@ -1,6 +1,11 @@
-"""Packed rows: S positions of one user trained at once, instead of a copy of the T items before each sample."""
+"""Packed rows: S consecutive positions of one user share one stretch of history, and each of them is a sample.
 
-from collections.abc import Iterator
+rows = pack(log, split.pretrain, history_length=50, positions=32)
+for batch in batches(rows, log, protocol="next", batch_size=64, seed=0, epoch=0,
+                     sampler=NegativeSampler(log, split.pretrain.stop)):
+    ...
+"""
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,70 +14,74 @@ import tensorflow as tf
 from dccl_tf.data.negatives import NegativeSampler
 from dccl_tf.data.schema import InteractionLog, Span
 
+_ROWS_AT_ONCE = 16384
+
 
 @dataclass(frozen=True)
 class Rows:
-    """N packed rows. Target s of a row is `items[:, T + s]`, and its history is `items[:, s : s + T]`."""
+    """N packed rows. Target s of a row is `items[:, T + s]`, its history is `items[:, s : s + T]`."""
 
     items: np.ndarray  # [N, T + S] int32, 0 = padding
     labels: np.ndarray | None  # [N, T + S] int8
     users: np.ndarray  # [N] int32
-    first: np.ndarray  # [N] int64, position in the user's sequence of target 0
-    weights: np.ndarray  # [N, S] float32, 1 where the target belongs to the span
+    first: np.ndarray  # [N] int64, position of target 0 in the user's sequence
+    weights: np.ndarray  # [N, S] float32, 1 where the target's position belongs to the span, else 0
 
-    @property
-    def padding(self) -> float:
-        """Share of positions that are filled with nothing."""
-        return float(1.0 - self.weights.mean()) if self.weights.size else 0.0
+    def __len__(self) -> int:
+        return len(self.users)
 
 
 def pack(log: InteractionLog, span: Span, history_length: int, positions: int) -> Rows:
-    """Cuts each user's span into rows of `positions` targets, with the T items before the first as context.
+    """Packs all positions of a span, user by user and oldest first.
+
+    Only items before the end of the span are in the rows, and only the newest T before each row's first target: a
+    user with a million interactions costs what his or her span costs.
 
     Args:
       log: all interactions.
-      span: the targets.
+      span: the positions to learn from.
       history_length: T.
       positions: S.
     """
-    if history_length < 1 or positions < 1:
-        raise ValueError(f"history_length, positions: expected at least 1, got {history_length} and {positions}")
-    count = np.maximum(span.stop - span.start, 0)
-    rows_of_user = -(-count // positions)
-    users = np.repeat(np.arange(len(count)), rows_of_user)
-    number = np.arange(len(users)) - np.repeat(np.cumsum(rows_of_user) - rows_of_user, rows_of_user)
+    _at_least_one(history_length=history_length, positions=positions)
+    per_user = _rows_of(span, positions)
+    users = np.repeat(np.arange(len(per_user)), per_user)
+    number = np.arange(len(users)) - np.repeat(np.cumsum(per_user) - per_user, per_user)
     first = span.start[users] + number * positions
-    place = first[:, None] + np.arange(-history_length, positions)[None, :]  # position in the user's sequence
-    inside = (place >= 0) & (place < np.minimum(span.stop, log.lengths)[users, None])
-    index = np.where(inside, log.offsets[users, None] + place, 0)
-    return Rows(
-        items=_taken(log.items, index, inside),
-        labels=None if log.labels is None else _taken(log.labels, index, inside),
-        users=users.astype(np.int32),
-        first=first,
-        weights=inside[:, history_length:].astype(np.float32),
-    )
+    items, labels = _windows(log, users, first, span.stop[users], history_length, positions)
+    weights = (first[:, None] + np.arange(positions) < span.stop[users][:, None]).astype(np.float32)
+    return Rows(items, labels, users.astype(np.int32), first.astype(np.int64), weights)
 
 
 def point_rows(
     log: InteractionLog, users: np.ndarray, positions: np.ndarray, history_length: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The histories before one position of each user.
+    """Histories before one position each.
 
     Args:
       log: all interactions.
-      users: [M].
-      positions: [M] in each user's sequence.
+      users: int [N].
+      positions: int [N] in those users' sequences; a user's length asks for what comes next.
       history_length: T.
 
     Returns:
-      history int32 [M, T] and its labels int32 [M, T] (None if the log has none).
+      history int32 [N, T] and its labels int8 [N, T], None where the log has none.
     """
-    place = positions[:, None] + np.arange(-history_length, 0)[None, :]
-    inside = place >= 0
-    index = np.where(inside, log.offsets[users, None] + place, 0)
-    labels = None if log.labels is None else _taken(log.labels, index, inside).astype(np.int32)
-    return _taken(log.items, index, inside), labels
+    _at_least_one(history_length=history_length)
+    users, positions = np.asarray(users, np.int64), np.asarray(positions, np.int64)
+    wrong = (positions < 0) | (positions > log.lengths[users])
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(
+            f"positions: expected 0 to {log.lengths[users[row]]} for user {users[row]}, got {positions[row]}"
+        )
+    return _windows(log, users, positions, positions, history_length, 0)
+
+
+def padding_share(span: Span, positions: int) -> float:
+    """Share of targets that are padding when a span is packed with S positions a row; helps to choose S."""
+    targets = int(_rows_of(span, positions).sum()) * positions
+    return 1.0 - len(span) / targets if targets else 0.0
 
 
 def batches(
@@ -87,67 +96,122 @@ def batches(
     sampler: NegativeSampler | None = None,
     shuffle: bool = True,
 ) -> tf.data.Dataset:
-    """One epoch of training batches; (seed, epoch) decides order and negatives.
+    """One epoch of batches of B rows; the last is filled up with rows of weight 0.
 
     Args:
-      rows: as `pack` gives them.
-      log: for the profiles.
-      protocol: "next": candidate 0 is the true item, the others are drawn anew each epoch, targets 1 and 0.
-        "liked": the true item alone, its label is the target, and the history has labels.
-      batch_size: B rows; the last batch is filled up with rows of weight 0.
-      seed, epoch: of order and negatives.
-      negatives: drawn for each position, protocol "next".
-      sampler: where they are drawn from, protocol "next".
-      shuffle: False keeps the rows in order.
+      rows: what `pack` made.
+      log: the log that they come from.
+      protocol: "next": each target competes with items drawn for it anew every epoch. "liked": each target alone,
+        with its label.
+      batch_size: B, rows.
+      seed: of the order of rows and of the items drawn.
+      epoch: 0-based. The same seed and epoch give the same batches.
+      negatives: items drawn for each target, protocol "next".
+      sampler: whom to ask for them, protocol "next".
+      shuffle: False keeps users in order, oldest first.
 
     Returns:
-      Dicts of history int32 [B, T + S - 1], history_labels int32 likewise ("liked" alone), profile int32 [B, P],
-      users int32 [B], candidates int32 [B, S, C], targets float32 [B, S, C], weights float32 [B, S].
+      A dataset of dicts: history int32 [B, T + S - 1]; history_labels int32 of that shape (protocol "liked"); profile
+      int32 [B, P]; users int32 [B]; candidates int32 [B, S, C]; targets float32 [B, S, C]; weights float32 [B, S].
+      C is 1 + negatives with the true item first, or 1.
+
+    Raises:
+      ValueError: an unknown protocol, no sampler for "next", no labels for "liked".
     """
+    _at_least_one(batch_size=batch_size)
+    if protocol not in ("next", "liked"):
+        raise ValueError(f"protocol: expected 'next' or 'liked', got {protocol!r}")
     if protocol == "next" and sampler is None:
-        raise ValueError("sampler: protocol 'next' needs one to draw negatives from, got None")
+        raise ValueError("sampler: protocol 'next' expects a NegativeSampler, got None")
     if protocol == "liked" and rows.labels is None:
-        raise ValueError("rows: protocol 'liked' needs labels, and this log has none")
-    count, positions = len(rows.users), rows.weights.shape[1]
-    history_length = rows.items.shape[1] - positions
+        raise ValueError("rows: protocol 'liked' expects rows with labels, got rows of a log without")
+    filler = _Filler(rows, log, sampler if protocol == "next" else None, negatives, seed, epoch)
+    empty = filler(np.full(batch_size, -1))
+    names = sorted(empty)
 
-    def generate() -> Iterator[dict[str, np.ndarray]]:
-        rng = np.random.default_rng([seed, epoch])
-        order = rng.permutation(count) if shuffle else np.arange(count)
-        for begin in range(0, count, batch_size):
-            chosen = order[begin : begin + batch_size]
-            filled = np.pad(chosen, (0, batch_size - len(chosen)), mode="wrap")
-            users, items = rows.users[filled], rows.items[filled]
-            weights = rows.weights[filled] * (np.arange(batch_size) < len(chosen))[:, None].astype(np.float32)
-            true = items[:, history_length:, None]
-            batch = {"history": items[:, :-1], "profile": log.users.profile[users], "users": users, "weights": weights}
-            if protocol == "next":
-                drawn = sampler.draw(np.broadcast_to(users[:, None], (batch_size, positions)), negatives, rng)
-                batch["candidates"] = np.concatenate([true, drawn], axis=-1)
-                batch["targets"] = np.zeros(batch["candidates"].shape, np.float32)
-                batch["targets"][..., 0] = 1.0
-            else:
-                labels = rows.labels[filled]
-                batch["candidates"] = true
-                batch["targets"] = labels[:, history_length:, None].astype(np.float32)
-                batch["history_labels"] = labels[:, :-1].astype(np.int32)
-            yield batch
+    def fill(chosen: tf.Tensor) -> dict[str, tf.Tensor]:
+        values = tf.numpy_function(
+            lambda chosen: [filler(chosen)[name] for name in names], [chosen], [empty[name].dtype for name in names]
+        )
+        return {name: tf.ensure_shape(v, empty[name].shape) for name, v in zip(names, values, strict=True)}
 
-    candidates = (batch_size, positions, 1 + negatives if protocol == "next" else 1)
-    shapes = {
-        "history": ((batch_size, history_length + positions - 1), tf.int32),
-        "profile": ((batch_size, log.users.profile.shape[1]), tf.int32),
-        "users": ((batch_size,), tf.int32),
-        "weights": ((batch_size, positions), tf.float32),
-        "candidates": (candidates, tf.int32),
-        "targets": (candidates, tf.float32),
-    }
-    if protocol == "liked":
-        shapes["history_labels"] = shapes["history"]
-    signature = {name: tf.TensorSpec(shape, dtype) for name, (shape, dtype) in shapes.items()}
-    return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(4)
+    order = np.random.default_rng([seed, epoch]).permutation(len(rows)) if shuffle else np.arange(len(rows))
+    order = np.concatenate([order, np.full(-len(rows) % batch_size, -1)]).astype(np.int64)
+    chosen = tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=True)
+    return chosen.map(fill, num_parallel_calls=2, deterministic=True).prefetch(2)
 
 
-def _taken(values: np.ndarray, index: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """values[index] where `inside`, else 0."""
-    return np.where(inside, values[index], values.dtype.type(0)) if len(values) else np.zeros(index.shape, values.dtype)
+class _Filler:
+    """Row numbers to the arrays of a batch; the number -1 gives a row of padding."""
+
+    def __init__(
+        self,
+        rows: Rows,
+        log: InteractionLog,
+        sampler: NegativeSampler | None,
+        negatives: int,
+        seed: int,
+        epoch: int,
+    ) -> None:
+        self.rows, self.profile = rows, log.users.profile
+        self.sampler, self.negatives, self.seed, self.epoch = sampler, negatives, seed, epoch
+
+    def __call__(self, chosen: np.ndarray) -> dict[str, np.ndarray]:
+        """chosen int64 [B]."""
+        rows = self.rows
+        items, users, weights = (_take(column, chosen) for column in (rows.items, rows.users, rows.weights))
+        targets = items[:, items.shape[1] - weights.shape[1] :]  # [B, S]
+        batch = {"history": items[:, :-1], "profile": self.profile[users], "users": users, "weights": weights}
+        if self.sampler is None:
+            labels = _take(rows.labels, chosen)
+            return batch | {
+                "history_labels": labels[:, :-1].astype(np.int32),
+                "candidates": targets[..., None],
+                "targets": labels[:, -targets.shape[1] :, None].astype(np.float32),
+            }
+        row, place = np.nonzero(weights)
+        position = rows.first[chosen[row]] + place
+        drawn = np.zeros((*targets.shape, self.negatives), np.int32)
+        drawn[row, place] = self.sampler.draw_for(
+            users[row], position, self.negatives, seed=self.seed, epoch=self.epoch
+        )
+        candidates = np.concatenate([targets[..., None], drawn], axis=-1)
+        true = np.zeros(candidates.shape, np.float32)
+        true[..., 0] = weights
+        return batch | {"candidates": candidates, "targets": true}
+
+
+def _take(column: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Rows of a column, zeros where the number is -1."""
+    real = chosen >= 0
+    taken = np.zeros((len(chosen), *column.shape[1:]), column.dtype)
+    taken[real] = column[chosen[real]]
+    return taken
+
+
+def _windows(
+    log: InteractionLog, users: np.ndarray, first: np.ndarray, stop: np.ndarray, before: int, after: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Items and labels at positions first - before to first + after of each row; 0 outside [0, stop)."""
+    items = np.zeros((len(users), before + after), np.int32)
+    labels = None if log.labels is None else np.zeros(items.shape, np.int8)
+    for begin in range(0, len(users), _ROWS_AT_ONCE):
+        part = slice(begin, begin + _ROWS_AT_ONCE)
+        position = first[part, None] + np.arange(-before, after)
+        real = (position >= 0) & (position < stop[part, None])
+        where = (log.offsets[users[part], None] + position)[real]
+        items[part][real] = log.items[where]
+        if labels is not None:
+            labels[part][real] = log.labels[where]
+    return items, labels
+
+
+def _rows_of(span: Span, positions: int) -> np.ndarray:
+    """Packed rows of each user, [U]."""
+    return -(-np.maximum(span.stop - span.start, 0) // positions)
+
+
+def _at_least_one(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{name}: expected at least 1, got {number}")

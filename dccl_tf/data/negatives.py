@@ -1,95 +1,133 @@
-"""Items that a user has not touched, drawn uniformly: exact, without rejection and without a loop over users.
+"""Items that a user has not touched, drawn uniformly and exactly: no rejection, no table of users times items.
 
-With a user's touched ids a_0 < a_1 < ... (counted from 0), the k-th untouched id is k + #{i : a_i - i <= k}. The
-values a_i - i of all users lie in one sorted array, offset by user, so that one binary search serves any batch.
+A user's touched ids a_0 < a_1 < ... (from 1) leave gaps: a_i - 1 - i untouched ids lie below a_i. So the k-th
+untouched id (from k = 0) is 1 + k + #(i : a_i - 1 - i <= k), and one sorted array of the gaps of all users answers
+any number of such questions at once by binary search.
 """
 
 import numpy as np
 
+from dccl_tf.data.counter_random import random_below
 from dccl_tf.data.schema import InteractionLog
+
+_USERS_AT_ONCE = 8192
 
 
 class NegativeSampler:
-    """Draws from the complement of what each user has touched in the visible part of the log."""
+    """Uniform draws from the items that each user has not touched before a position.
+
+    For training the position is the end of what may be seen so far. Held-out items must stay drawable: to leave
+    them out would tell the model which items the user is going to meet.
+    """
 
     def __init__(self, log: InteractionLog, stop: np.ndarray | None = None) -> None:
         """Args:
         log: all interactions.
-        stop: [U] positions; what a user did from there on is not seen and may be drawn. Training passes the end of
-          its span: to leave out what comes later would tell a model which items the user is going to meet. None:
-          everything is seen, as evaluation wants.
-
-        Raises:
-          ValueError: some user has touched every item.
+        stop: [U] only interactions at positions before it count as touched; None: all do.
         """
-        self.items = len(log.catalogue)
-        lengths = log.lengths
-        visible = lengths if stop is None else np.clip(stop, 0, lengths)
-        owners = np.repeat(np.arange(len(lengths)), lengths)
-        seen = np.arange(len(log.items)) - log.offsets[owners] < visible[owners]
-        self._stride = np.int64(self.items + 1)
-        touched = np.unique(owners[seen] * self._stride + (log.items[seen] - 1))
-        owners, touched = touched // self._stride, touched % self._stride
-        counts = np.bincount(owners, minlength=len(lengths))
-        if len(counts) and counts.max() >= self.items:
-            raise ValueError(
-                f"log: user {int(counts.argmax())} has touched all {self.items} items, so none is left to draw; "
-                "leave such users out"
-            )
-        self._first = np.concatenate([[0], np.cumsum(counts)])
-        within = np.arange(len(touched)) - self._first[owners]
-        self._keys = owners * self._stride + touched - within
-        self.untouched = self.items - counts  # [U]
+        owners, items, first = log.touched
+        if stop is not None:
+            visible = first < np.asarray(stop)[owners]
+            owners, items = owners[visible], items[visible]
+        self._user_ids = log.users.ids
+        self._items = len(log.catalogue)
+        touched = np.bincount(owners, minlength=len(log.users))
+        self._starts = np.cumsum(touched) - touched  # [U] where a user's gaps begin
+        self._stride = self._items + 1
+        gaps = items - 1 - (np.arange(len(items)) - self._starts[owners])
+        self._keys = owners * self._stride + gaps  # sorted: by user, then by gap
+        self.available = self._items - touched  # [U] untouched items of each user
+
+    def untouched(self, users: np.ndarray, k: np.ndarray) -> np.ndarray:
+        """The k-th untouched item of each user, in order of ids; users and k (0 <= k < available) of one shape."""
+        below = np.searchsorted(self._keys, users * np.int64(self._stride) + k, side="right") - self._starts[users]
+        return (1 + k + below).astype(np.int32)
 
     def draw(self, users: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-        """For each user n untouched items, with repeats as they fall.
+        """Draws n items for each user, repeats possible; int32, of users' shape and n.
+
+        Raises:
+          ValueError: a user has touched every item.
+        """
+        users = np.asarray(users, np.int64)
+        self._require(users, 1)
+        k = rng.integers(0, self.available[users][..., None], (*users.shape, n))
+        return self.untouched(np.broadcast_to(users[..., None], k.shape), k)
+
+    def draw_for(self, users: np.ndarray, positions: np.ndarray, n: int, *, seed: int, epoch: int) -> np.ndarray:
+        """As `draw`, but a sample's items depend on seed, epoch, user and position alone, not on the other samples.
 
         Args:
-          users: int [...].
+          users: int [N].
+          positions: int [N] in the users' sequences.
           n: items for each.
-          rng: the source of chance.
+          seed: of the run.
+          epoch: draws differ from epoch to epoch.
 
         Returns:
-          int32 [..., n] in 1..V.
-        """
-        users = np.asarray(users)[..., None]
-        return self.at(users, (rng.random((*users.shape[:-1], n)) * self.untouched[users]).astype(np.int64))
+          int32 [N, n].
 
-    def at(self, users: np.ndarray, ranks: np.ndarray) -> np.ndarray:
-        """The untouched item number `ranks` (from 0, in the order of ids) of `users`; int32, shapes broadcast."""
-        users, ranks = np.broadcast_arrays(np.asarray(users, np.int64), ranks)
-        skipped = np.searchsorted(self._keys, users * self._stride + ranks, side="right") - self._first[users]
-        return (ranks + skipped + 1).astype(np.int32)
+        Raises:
+          ValueError: a user has touched every item.
+        """
+        users = np.asarray(users, np.int64)
+        self._require(users, 1)
+        owners, places = users[:, None], np.asarray(positions)[:, None]
+        k = random_below(self.available[owners], seed, epoch, owners, places, np.arange(n))
+        return self.untouched(np.broadcast_to(owners, k.shape), k)
+
+    def draw_distinct(self, users: np.ndarray, n: int, seed: int) -> np.ndarray:
+        """Draws n different items for each user, every set equally likely; depends on seed and user alone.
+
+        Robert Floyd's algorithm (Bentley and Floyd, "A sample of brilliance", CACM 1987), for many users at once.
+
+        Args:
+          users: int [N].
+          n: items for each.
+          seed: one seed, one list.
+
+        Returns:
+          int32 [N, n].
+
+        Raises:
+          ValueError: a user has fewer than n untouched items.
+        """
+        users = np.asarray(users, np.int64)
+        self._require(users, n)
+        parts = [self._floyd(users[i : i + _USERS_AT_ONCE], n, seed) for i in range(0, len(users), _USERS_AT_ONCE)]
+        return np.concatenate(parts) if parts else np.zeros((0, n), np.int32)
+
+    def _floyd(self, users: np.ndarray, n: int, seed: int) -> np.ndarray:
+        chosen = np.full((n, len(users)), -1, np.int64)  # users last: comparisons run along memory
+        for i in range(n):
+            last = self.available[users] - n + i
+            k = random_below(last + 1, seed, users, i)
+            chosen[i] = np.where((chosen[:i] == k).any(axis=0), last, k)
+        owners = np.broadcast_to(users[:, None], (len(users), n))
+        return self.untouched(owners, chosen.T)
+
+    def _require(self, users: np.ndarray, n: int) -> None:
+        if users.size and (fewest := self.available[users].min()) < n:
+            user = self._user_ids[users.flat[self.available[users].argmin()]]
+            raise ValueError(
+                f"negatives: expected at least {n} items that a user has not touched, but user {user!r} has "
+                f"{fewest} of {self._items}; draw fewer, or leave out such users"
+            )
 
 
 def evaluation_negatives(log: InteractionLog, users: np.ndarray, n: int = 100, seed: int = 0) -> np.ndarray:
-    """For each user n different items that the user never touches, before or after.
+    """The items that a held-out one competes with (Section 4.1.1): never touched by the user, no repeats.
 
     Args:
-      log: all interactions.
-      users: [M].
-      n: items for each.
-      seed: one seed, one list.
+      log: all interactions; every one of them counts as touched, the held-out ones too.
+      users: int [N].
+      n: items for each user.
+      seed: one seed, one list: a user's items do not depend on who else is asked for.
 
     Returns:
-      int32 [M, n] in 1..V.
+      int32 [N, n].
 
     Raises:
       ValueError: a user has fewer than n untouched items.
     """
-    sampler = NegativeSampler(log)
-    left = sampler.untouched[users]
-    if len(left) and left.min() < n:
-        raise ValueError(
-            f"n: expected at most the untouched items of every user, got {n}, "
-            f"but user {int(users[left.argmin()])} has {int(left.min())}; ask for fewer or leave such users out"
-        )
-    rng = np.random.default_rng(seed)
-    # Floyd's algorithm, all users at once: n different ranks below `left`, every subset equally likely.
-    ranks = np.full((len(users), n), -1, np.int64)
-    for i in range(n):
-        top = left - n + i
-        drawn = (rng.random(len(users)) * (top + 1)).astype(np.int64)
-        taken = (ranks[:, :i] == drawn[:, None]).any(axis=1)
-        ranks[:, i] = np.where(taken, top, drawn)
-    return sampler.at(np.asarray(users)[:, None], ranks)
+    return NegativeSampler(log).draw_distinct(users, n, seed)

@@ -6,6 +6,7 @@ the order of the log. `offsets[u]:offsets[u + 1]` are user u's.
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -76,6 +77,22 @@ class InteractionLog:
         """Interactions of each user, [U]."""
         return np.diff(self.offsets)
 
+    @property
+    def owners(self) -> np.ndarray:
+        """Whose interaction each is, [N] int64."""
+        return np.repeat(np.arange(len(self.users)), self.lengths)
+
+    @cached_property
+    def touched(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Every pair of a user and an item that met: owners, items and the position of their first meeting.
+
+        Three int64 arrays, sorted by user and then by item.
+        """
+        owners = self.owners
+        pairs, index = np.unique(owners * (len(self.catalogue) + 1) + self.items, return_index=True)
+        whose = owners[index]
+        return whose, pairs - whose * (len(self.catalogue) + 1), index - self.offsets[whose]
+
 
 @dataclass(frozen=True)
 class Span:
@@ -98,3 +115,4 @@ class Split:
     rounds: tuple[Span, ...]
     valid: Span
     test: Span
+    counts: dict[str, int] = field(default_factory=dict)  # positions of each phase, users who have none in it

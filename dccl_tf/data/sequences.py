@@ -1,110 +1,180 @@
-"""From the rows of a log to chronological sequences, and from those to the phases of Algorithm 1."""
+"""From columns of a log to each user's chronological sequence, and from sequences to the phases of Algorithm 1.
 
-import itertools
+Positions count from 0, a user's oldest interaction. Every position may be learned from, the first one too: its
+history is empty and the profile alone speaks.
+"""
+
+from itertools import pairwise
 
 import numpy as np
 
 from dccl_tf.data.schema import Catalogue, InteractionLog, Span, Split, Users
 
 
-def build_log(
-    users: np.ndarray,
+def sorted_log(
+    owners: np.ndarray,
     items: np.ndarray,
     timestamps: np.ndarray,
     labels: np.ndarray | None,
-    user_table: Users,
+    *,
+    users: Users,
     catalogue: Catalogue,
-    counts: dict[str, int],
+    counts: dict[str, int] | None = None,
 ) -> InteractionLog:
-    """Sorts interactions by user and time; ties keep the order in which they are given.
+    """Sorts flat columns by user and time; interactions of one user at one time keep the order they come in.
 
     Args:
-      users: [N] 0..U-1.
-      items: [N] 1..V.
-      timestamps: [N] int64.
-      labels: [N] in {0, 1}, or None.
-      user_table: the U users.
+      owners: [N] whose interaction it is, 0..U-1.
+      items: [N] model ids, 1..V.
+      timestamps: [N] whole numbers, any monotone clock.
+      labels: [N] 1 or 0, or None where every interaction is positive.
+      users: the U users.
       catalogue: the V items.
-      counts: what loading read and left out.
+      counts: what the loader read and left out.
+
+    Raises:
+      ValueError: an owner or item outside its range, or columns of different lengths.
     """
-    order = np.lexsort((timestamps, users))  # lexsort is stable: ties stay in log order
-    sizes = np.bincount(users, minlength=len(user_table))
+    columns = {"owners": owners, "items": items, "timestamps": timestamps}
+    if labels is not None:
+        columns["labels"] = labels
+    for name, column in columns.items():
+        if len(column) != len(owners):
+            raise ValueError(f"{name}: expected {len(owners)} values, one for each owner, got {len(column)}")
+    for name, low, high in (("owners", 0, len(users) - 1), ("items", 1, len(catalogue))):
+        column = columns[name]
+        if len(column) and (column.min() < low or column.max() > high):
+            raise ValueError(f"{name}: expected {low} to {high}, got {column.min()} to {column.max()}")
+    owners = np.asarray(owners, np.int64)
+    order = np.lexsort((timestamps, owners))  # lexsort is stable: ties stay as they came
     return InteractionLog(
-        items=items[order].astype(np.int32),
-        timestamps=timestamps[order].astype(np.int64),
-        labels=None if labels is None else labels[order].astype(np.int8),
-        offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        users=user_table,
+        items=np.asarray(items, np.int32)[order],
+        timestamps=np.asarray(timestamps, np.int64)[order],
+        labels=None if labels is None else np.asarray(labels, np.int8)[order],
+        offsets=np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=len(users)))]).astype(np.int64),
+        users=users,
         catalogue=catalogue,
-        counts=counts,
+        counts=dict(counts or {}),
     )
 
 
 def split_next(log: InteractionLog, rounds: int = 1) -> Split:
-    """Section 4.2.1: each user's last item is the test, the one before it validates, and of the rest the first half
-    pretrains and the second is divided equally among the rounds.
+    """Leave-one-out and two halves (Sections 4.1.1 and 4.2.1).
 
-    A user of n items gives what there is: with n = 1 a test alone, with n = 2 a test and a validation item.
+    Each user's last item is test and the one before is validation. What is older is cut in the middle, by order of
+    time: the first half is for pretraining, the second is cut into `rounds` equal parts; where a number does not
+    divide, earlier parts are the larger ones.
+
+    A user with 2 * rounds + 2 items takes part in everything. One with a single item is only learned from, one with
+    two has no validation, and with fewer than 2 * rounds + 2 some rounds bring no item: `Split.counts` says how many.
     """
-    ends = log.lengths
-    test = np.maximum(ends - 1, 0)
-    return _phases(np.maximum(ends - 2, 0), test, ends, rounds)
+    lengths = log.lengths
+    test = np.where(lengths >= 2, lengths - 1, lengths)
+    valid = np.where(lengths >= 3, test - 1, test)
+    return _halves(valid, test, lengths, rounds)
 
 
-def split_liked(log: InteractionLog, rounds: int = 1, test: float = 0.2, valid: float = 0.1) -> Split:
-    """True negatives: each user's newest `test` share of interactions (rounded, at least one) is held out, the
-    `valid` share before it validates, and the rest is halved as in `split_next`.
+def split_liked(log: InteractionLog, rounds: int = 1) -> Split:
+    """For labelled logs: each user's last 20% is test, the 10% before is validation, the rest is halved as in
+    `split_next`.
+
+    Shares are rounded, a half upwards, and at least 1. A user with a single item is only learned from, one with two
+    has no validation, and with fewer than 2 * rounds older items some rounds bring none: see `Split.counts`.
 
     Raises:
-      ValueError: the log has no labels, or the shares leave nothing to train on.
+      ValueError: the log has no labels.
     """
     if log.labels is None:
-        raise ValueError("log: protocol 'liked' needs labels, and this log has none; name a label or rating column")
-    if not (0 < test < 1 and 0 <= valid < 1 and test + valid < 1):
-        raise ValueError(f"test, valid: expected shares that leave something to train on, got {test} and {valid}")
-    ends = log.lengths
-    tested = np.minimum(np.maximum(np.round(ends * test).astype(np.int64), 1), ends)
-    validated = np.minimum(np.round(ends * valid).astype(np.int64), ends - tested)
-    return _phases(ends - tested - validated, ends - tested, ends, rounds)
+        raise ValueError(
+            "log: protocol 'liked' expects a log with labels (a label column, or ratings and a threshold), got one "
+            "without; use protocol 'next'"
+        )
+    lengths = log.lengths
+    test = lengths - np.where(lengths >= 2, np.maximum((2 * lengths + 5) // 10, 1), 0)
+    valid = test - np.where(lengths >= 3, np.maximum((lengths + 5) // 10, 1), 0)
+    return _halves(valid, test, lengths, rounds)
 
 
 def split_by_time(
-    log: InteractionLog, rounds: int = 1, pretrain: float = 0.5, test: float = 0.2, valid: float = 0.1
+    log: InteractionLog,
+    rounds: int = 1,
+    *,
+    protocol: str,
+    pretrain: float = 0.5,
+    collaborate: float = 0.3,
+    valid: float = 0.1,
 ) -> Split:
-    """Appendix A.1: disjoint parts of the whole log by its timestamps, the same moments for every user.
+    """Disjoint parts by the log's timestamps, the same moments for all users (Appendix A.1).
+
+    The paper's parts are pretraining, collaboration and test; a part for early stopping is set apart before the test.
+    Moments are chosen so that the parts have the given shares of all interactions, and rounds equal shares of the
+    collaboration; interactions of one moment are never parted.
 
     Args:
       log: all interactions.
-      rounds: number of equal parts (by interactions) of what lies between pretraining and validation.
-      pretrain, valid, test: shares of the interactions; what is left is for the rounds.
+      rounds: parts of the collaboration.
+      protocol: "liked" judges every interaction of a part; "next" each user's last one of it ("evaluated on the last
+        click of each user", Section 4.2.3).
+      pretrain: share of the interactions, oldest.
+      collaborate: the share that follows.
+      valid: the share that follows; the rest is test.
+
+    Raises:
+      ValueError: shares that are not positive or leave nothing for the test; protocol "liked" without labels.
     """
-    if min(pretrain, test) <= 0 or valid < 0 or pretrain + valid + test >= 1:
+    _check_rounds(rounds)
+    if protocol not in ("next", "liked"):
+        raise ValueError(f"protocol: expected 'next' or 'liked', got {protocol!r}")
+    if protocol == "liked" and log.labels is None:
+        raise ValueError("log: protocol 'liked' expects a log with labels, got one without; use protocol 'next'")
+    if min(pretrain, collaborate, valid) <= 0 or pretrain + collaborate + valid >= 1:
         raise ValueError(
-            "pretrain, valid, test: expected shares that leave something for the rounds, "
-            f"got {pretrain}, {valid} and {test}"
+            "pretrain, collaborate, valid: expected positive shares that add up to less than 1, "
+            f"got {pretrain}, {collaborate}, {valid}"
         )
-    between = 1 - pretrain - valid - test
-    shares = np.cumsum([pretrain, *[between / rounds] * rounds, valid])
-    moments = np.sort(log.timestamps, kind="stable")[(shares * len(log.timestamps)).astype(np.int64)]
-    owners = np.repeat(np.arange(len(log.users)), log.lengths)
-    # The number of a user's interactions before each moment is where that phase ends for the user.
-    bounds = [
-        np.bincount(owners[log.timestamps < moment], minlength=len(log.users)).astype(np.int64) for moment in moments
-    ]
-    bounds = [np.zeros_like(log.lengths), *bounds, log.lengths]
-    spans = [Span(start, stop) for start, stop in itertools.pairwise(bounds)]
-    return Split(pretrain=spans[0], rounds=tuple(spans[1 : rounds + 1]), valid=spans[-2], test=spans[-1])
+    shares = [pretrain + collaborate * part / rounds for part in range(rounds + 1)]
+    shares.append(pretrain + collaborate + valid)
+    cuts = [np.zeros(len(log.users), np.int64), *_positions_at(log, shares), log.lengths]
+    spans = [Span(start, stop) for start, stop in pairwise(cuts)]
+    judged = spans[-2:]
+    if protocol == "next":
+        judged = [Span(np.maximum(span.stop - 1, span.start), span.stop) for span in judged]
+    return _counted(spans[0], tuple(spans[1:-2]), *judged)
 
 
-def _phases(train_end: np.ndarray, valid_end: np.ndarray, test_end: np.ndarray, rounds: int) -> Split:
-    """Halves what lies before `train_end` and divides the second half among the rounds."""
+def _positions_at(log: InteractionLog, shares: list[float]) -> list[np.ndarray]:
+    """For each share the moment before which that share of all interactions lies, as every user's position [U]."""
+    ordered = np.sort(log.timestamps)
+    positions = []
+    for share in shares:
+        moment = ordered[min(int(share * len(ordered)), len(ordered) - 1)] if len(ordered) else 0
+        before = np.concatenate([[0], np.cumsum(log.timestamps < moment)])
+        positions.append(before[log.offsets[1:]] - before[log.offsets[:-1]])
+    return positions
+
+
+def _halves(valid: np.ndarray, test: np.ndarray, lengths: np.ndarray, rounds: int) -> Split:
+    """Positions before `valid` are training; each argument is the first position [U] of its phase."""
+    _check_rounds(rounds)
+    middle = (valid + 1) // 2
+    cuts = [valid - (valid - middle) * (rounds - part) // rounds for part in range(rounds + 1)]
+    return _counted(
+        Span(np.zeros_like(middle), middle),
+        tuple(Span(start, stop) for start, stop in pairwise(cuts)),
+        Span(valid, test),
+        Span(test, lengths),
+    )
+
+
+def _counted(pretrain: Span, rounds: tuple[Span, ...], valid: Span, test: Span) -> Split:
+    """The split with the number of positions of each phase and of users who have none there."""
+    phases = {"pretrain": pretrain} | {f"round_{i + 1}": span for i, span in enumerate(rounds)}
+    phases |= {"valid": valid, "test": test}
+    counts = {f"{name}_positions": len(span) for name, span in phases.items()}
+    counts |= {f"users_without_{name}": int((span.stop <= span.start).sum()) for name, span in phases.items()}
+    return Split(pretrain, rounds, valid, test, counts)
+
+
+def _check_rounds(rounds: int) -> None:
     if rounds < 1:
         raise ValueError(f"rounds: expected at least 1, got {rounds}")
-    half = train_end // 2
-    edges = [half + (train_end - half) * number // rounds for number in range(rounds + 1)]
-    return Split(
-        pretrain=Span(np.zeros_like(half), half),
-        rounds=tuple(Span(start, stop) for start, stop in itertools.pairwise(edges)),
-        valid=Span(train_end, valid_end),
-        test=Span(valid_end, test_end),
-    )
