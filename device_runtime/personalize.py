@@ -29,7 +29,7 @@ class PersonalizeConfig:
 
     learning_rate: float | None = None
     epochs: int | None = None  # at most
-    pull: float | None = None  # weight of 0.5 * |vector - anchor|^2
+    pull: float | None = None  # precision of the prior at the anchor: n rows share 0.5 * pull * |vector - anchor|^2
     heldout_fraction: float | None = None  # newest interactions, kept for the gate
     gate_margin: float | None = None  # held-out log loss that personal must win by
     negatives: int | None = None  # drawn for each click that has nothing skipped beside it
@@ -129,6 +129,7 @@ def train(
     """
     began = time.perf_counter()
     training, heldout = np.flatnonzero(~heldout), np.flatnonzero(heldout)
+    pull = float(np.float32(config.pull / max(1, len(training))))
     schedule = training_schedule(len(training), engine.manifest.train_batch, config.epochs, config.seed)
     cloud_loss = heldout_loss(engine, rows, heldout, start, profile, gate=0.0)
     best, best_loss, best_epoch = start, math.inf, None
@@ -144,7 +145,7 @@ def train(
                 stopped = "should_stop"
                 break
             batch = rows.batch(np.where(chosen >= 0, training[chosen], -1))
-            loss, state = engine.train(state, batch, profile, config.learning_rate, anchor, config.pull)
+            loss, state = engine.train(state, batch, profile, config.learning_rate, anchor, pull)
             if not (math.isfinite(loss) and state.sound):
                 stopped, failure = "diverged", steps
                 break

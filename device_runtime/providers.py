@@ -7,6 +7,7 @@ asked for or nothing else is there.
 import importlib
 import importlib.metadata
 import importlib.util
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +50,7 @@ def find_provider(runtime: str = "auto") -> Provider:
         if not _installed(name):
             problems.append(f"{name} is not installed")
             continue
-        misfit = _numpy_misfit(name)
+        misfit = _numpy_misfit(name) or _tensorflow_misfit(name)
         if misfit:
             problems.append(misfit)
             continue
@@ -57,7 +58,7 @@ def find_provider(runtime: str = "auto") -> Provider:
             return _load(name)
         except ImportError as error:
             problems.append(f"{name} does not import ({error})")
-    known_misfits = [problem for problem in problems if "NumPy" in problem]
+    known_misfits = [problem for problem in problems if problem.startswith("runtime: ")]
     if known_misfits:
         raise RuntimeMissingError(known_misfits[0])
     raise RuntimeMissingError(
@@ -80,6 +81,16 @@ def _numpy_misfit(name: str) -> str | None:
     return (
         f"runtime: tflite-runtime {version} needs NumPy 1, got NumPy {np.__version__}; "
         "either pip install 'numpy<2', or pip install ai-edge-litert and use that"
+    )
+
+
+def _tensorflow_misfit(name: str) -> str | None:
+    """tflite-runtime fails inside C++ ("vector::reserve", "bad_alloc") if TensorFlow was imported before it."""
+    if name != "tflite-runtime" or "tensorflow" not in sys.modules or MODULES[name] in sys.modules:
+        return None
+    return (
+        "runtime: tflite-runtime does not work in a process that has imported TensorFlow before it; either use "
+        "runtime='tensorflow', or run devices in a process of their own (python -m device_runtime.batch)"
     )
 
 

@@ -66,7 +66,7 @@ _NEW_ONLY = flags.DEFINE_bool("new_only", False, "rank: leave out what the user 
 
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", None, "personalize: by default the manifest's.")
 _EPOCHS = flags.DEFINE_integer("epochs", None, "personalize: at most; by default the manifest's.")
-_PULL = flags.DEFINE_float("pull", None, "personalize: weight of the pull to the start; by default the manifest's.")
+_PULL = flags.DEFINE_float("pull", None, "personalize: precision of the prior at the start; by default the manifest's.")
 _HELDOUT_FRACTION = flags.DEFINE_float("heldout_fraction", None, "personalize: by default the manifest's.")
 _GATE_MARGIN = flags.DEFINE_float("gate_margin", None, "personalize: by default the manifest's.")
 _NEGATIVES = flags.DEFINE_integer("negatives", None, "personalize: drawn for each click; by default the manifest's.")

@@ -55,7 +55,11 @@ def by_hand(runtime, items, train, heldout, epochs, learning_rate, pull):
     for order in training_schedule(len(train), B, epochs, seed=0):
         for step in order:
             rows, labels, weights = batch([train[row] for row in step if row >= 0])
-            settings = {"learning_rate": [learning_rate], "anchor": anchor, "pull": [pull]}
+            settings = {
+                "learning_rate": [learning_rate],
+                "anchor": anchor,
+                "pull": [float(np.float32(pull)) / len(train)],
+            }
             runtime.call("train", labels=labels, weights=weights, **settings, **rows)
         vectors.append(runtime.call("get", **UNUSED)["vector"])
         losses.append(loss(1.0))

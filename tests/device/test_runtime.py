@@ -1,5 +1,6 @@
 """The adapter over the interpreters: what goes in, what comes out, and who may call at once."""
 
+import sys
 import threading
 
 import numpy as np
@@ -176,6 +177,16 @@ def test_numpy_2_beside_tflite_runtime_is_said_with_both_ways_out(bundle, monkey
         load_runtime(bundle.model_bytes)
     assert "pip install 'numpy<2'" in str(error.value)
     assert "pip install ai-edge-litert" in str(error.value)
+
+
+def test_tflite_runtime_after_tensorflow_is_refused_in_words(monkeypatch):
+    monkeypatch.setattr(providers, "_installed", lambda name: name == "tflite-runtime")
+    monkeypatch.setattr(providers, "_numpy_misfit", lambda name: None)
+    monkeypatch.setitem(sys.modules, "tensorflow", providers)
+    monkeypatch.delitem(sys.modules, "tflite_runtime.interpreter", raising=False)
+    for choice in ("auto", "tflite-runtime"):
+        with pytest.raises(RuntimeMissingError, match="imported TensorFlow before it"):
+            providers.find_provider(choice)
 
 
 def test_numpy_2_makes_auto_pass_over_tflite_runtime(monkeypatch):
