@@ -64,6 +64,7 @@ class InteractionLog:
     users: Users
     catalogue: Catalogue
     counts: dict[str, int] = field(default_factory=dict)  # what loading read, kept and left out, and why
+    source: str = ""  # where the log came from and its licence, for people
 
     def __post_init__(self) -> None:
         if self.offsets[0] != 0 or self.offsets[-1] != len(self.items) or len(self.offsets) != len(self.users) + 1:

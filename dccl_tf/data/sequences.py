@@ -20,6 +20,7 @@ def sorted_log(
     users: Users,
     catalogue: Catalogue,
     counts: dict[str, int] | None = None,
+    source: str = "",
 ) -> InteractionLog:
     """Sorts flat columns by user and time; interactions of one user at one time keep the order they come in.
 
@@ -31,6 +32,7 @@ def sorted_log(
       users: the U users.
       catalogue: the V items.
       counts: what the loader read and left out.
+      source: where the log came from and its licence.
 
     Raises:
       ValueError: an owner or item outside its range, or columns of different lengths.
@@ -55,6 +57,7 @@ def sorted_log(
         users=users,
         catalogue=catalogue,
         counts=dict(counts or {}),
+        source=source,
     )
 
 

@@ -1,0 +1,170 @@
+"""Columns of text or numbers to checked arrays; what is wrong is said with file, line, column and value."""
+
+import csv
+import gzip
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+import numpy as np
+import pandas as pd
+
+WHOLE_NUMBER = r"-?(?:0|[1-9]\d{0,17})"  # as a program prints it, within int64
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a file: its values, and how to name the place of one of them."""
+
+    values: pd.Series
+    file: str
+    name: str
+    place: Callable[[int], str]  # 0-based row to "line 7"
+
+    def refuse(self, row: int, expected: str) -> NoReturn:
+        """Raises the error for one row.
+
+        Raises:
+          ValueError: always.
+        """
+        value = self.values.iloc[row]
+        shown = "nothing" if _is_null(value) else repr(value.item() if isinstance(value, np.generic) else value)
+        raise ValueError(f"{self.file}, {self.place(row)}, column {self.name!r}: expected {expected}, got {shown}")
+
+    def refuse_first(self, wrong: np.ndarray, expected: str) -> None:
+        """Raises the error for the first row [N] that is marked, if there is one."""
+        if wrong.any():
+            self.refuse(int(wrong.argmax()), expected)
+
+    @property
+    def nulls(self) -> np.ndarray:
+        """[N] bool: no value, or empty text."""
+        nulls = self.values.isna().to_numpy()
+        return nulls | (self.values == "").fillna(False).to_numpy() if self.is_text else nulls
+
+    @property
+    def is_text(self) -> bool:
+        return pd.api.types.is_string_dtype(self.values.dtype) or self.values.dtype == object
+
+
+def ids(column: Column, kind: str = "auto") -> np.ndarray:
+    """Ids [N] as int64, or as text of NumPy's fixed width.
+
+    Args:
+      column: whole numbers or text.
+      kind: "auto" takes text for numbers if every value is a whole number; "text" keeps it text.
+
+    Raises:
+      ValueError: an empty id, a number that is not whole, or numbers and text mixed.
+    """
+    column.refuse_first(column.nulls, "an id")
+    if not column.is_text:
+        if kind == "text":
+            return column.values.astype(str).to_numpy().astype(str)
+        return _whole(column, column.values.to_numpy(), "an id that is a whole number or text")
+    text = column.values.astype(str)
+    if kind == "text":
+        return text.to_numpy().astype(str)
+    numeric = text.str.fullmatch(WHOLE_NUMBER).to_numpy(bool)
+    if numeric.all() and len(numeric):
+        return text.astype(np.int64).to_numpy()
+    if numeric.any():
+        first = "a whole number, as in the first row" if numeric[0] else "text, as in the first row"
+        column.refuse_first(numeric != numeric[0], f"{first} (or id_type 'text' for ids of both forms)")
+    return text.to_numpy().astype(str)
+
+
+def times(column: Column) -> np.ndarray:
+    """Timestamps [N] int64: whole numbers as they are, ISO 8601 dates as seconds. Where any has a fraction of a second
+    all are in microseconds.
+
+    Raises:
+      ValueError: an empty, infinite or unparsable time, or numbers and dates mixed.
+    """
+    expected = "a time (a number or an ISO 8601 date)"
+    column.refuse_first(column.nulls, expected)
+    values = column.values
+    if pd.api.types.is_datetime64_any_dtype(values.dtype):
+        return _instants(values)
+    if not column.is_text:
+        return _clock(column, values.to_numpy(), expected)
+    numbers = pd.to_numeric(values, errors="coerce")
+    numeric = numbers.notna().to_numpy()
+    if numeric.all():
+        return _clock(column, numbers.to_numpy(), expected)
+    if numeric.any() and numeric[0]:
+        column.refuse_first(~numeric, "a number, as in the first row")
+    dates = pd.to_datetime(values.where(~numeric), format="ISO8601", errors="coerce", utc=True)
+    column.refuse_first(
+        dates.isna().to_numpy(), "an ISO 8601 date, as in the first row" if not numeric[0] else expected
+    )
+    return _instants(dates)
+
+
+def labels(column: Column) -> np.ndarray:
+    """Labels [N] int8.
+
+    Raises:
+      ValueError: a value other than 0, 1, false and true.
+    """
+    values = column.values
+    if column.is_text:
+        values = values.str.lower().map({"true": 1.0, "false": 0.0}).fillna(pd.to_numeric(values, errors="coerce"))
+    values = values.astype(float).to_numpy(float, na_value=np.nan)
+    column.refuse_first(~np.isin(values, (0.0, 1.0)), "a label, 0 or 1")
+    return values.astype(np.int8)
+
+
+def numbers(column: Column, expected: str = "a number") -> np.ndarray:
+    """Finite numbers [N] float64.
+
+    Raises:
+      ValueError: any other value.
+    """
+    values = pd.to_numeric(column.values, errors="coerce").to_numpy(float, na_value=np.nan)
+    column.refuse_first(~np.isfinite(values), expected)
+    return values
+
+
+def line_of(path: str, row: int, separator: str) -> int:
+    """1-based line where a data row (0-based) of a CSV file with a header ends; blank lines hold no row."""
+    opener = gzip.open if path.endswith(".gz") else open
+    with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter=separator)
+        seen = -2  # the header is row -1
+        for fields in reader:
+            seen += bool(fields)
+            if seen == row:
+                break
+        return reader.line_num
+
+
+def _whole(column: Column, values: np.ndarray, expected: str) -> np.ndarray:
+    if np.issubdtype(values.dtype, np.floating):
+        column.refuse_first(~(np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2**53)), expected)
+    elif not np.issubdtype(values.dtype, np.integer):
+        column.refuse(0, expected)
+    elif values.dtype == np.uint64:
+        column.refuse_first(values > np.iinfo(np.int64).max, "a whole number below 2^63")
+    return values.astype(np.int64)
+
+
+def _clock(column: Column, values: np.ndarray, expected: str) -> np.ndarray:
+    if np.issubdtype(values.dtype, np.integer):
+        return _whole(column, values, expected)
+    values = values.astype(float)
+    column.refuse_first(~np.isfinite(values), expected)
+    if (values == np.floor(values)).all() and (np.abs(values) < 2**63).all():
+        return values.astype(np.int64)
+    column.refuse_first(np.abs(values) >= 2**63 / 1e6, "seconds")
+    return np.round(values * 1e6).astype(np.int64)
+
+
+def _instants(values: pd.Series) -> np.ndarray:
+    micros = values.dt.tz_localize(None) if values.dt.tz is not None else values
+    micros = micros.astype("datetime64[us]").astype(np.int64).to_numpy()
+    return micros // 1_000_000 if (micros % 1_000_000 == 0).all() else micros
+
+
+def _is_null(value: object) -> bool:
+    return value is None or value == "" or value is pd.NA or (isinstance(value, float) and np.isnan(value))
