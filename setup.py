@@ -12,6 +12,7 @@ DEVICE = [
 NUMPY = ['numpy>=1.26,<2; python_version < "3.12"', 'numpy>=1.26,<3; python_version >= "3.12"']
 CLOUD = [
     "tensorflow>=2.21,<2.22",
+    "tensorboard>=2.19,<3",
     "pandas>=2.2,<4",
     "pyarrow>=17,<24",
     "sqlalchemy>=2.0,<3",

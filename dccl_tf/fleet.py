@@ -5,8 +5,9 @@ table equals what phones would upload. What lies below the first junction is the
 computed once; a step is then a few batched matrix products over all devices.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import tensorflow as tf
@@ -29,9 +30,9 @@ class FleetConfig:
     """How each device trains; the same values travel to phones in the manifest's `Training`."""
 
     optimizer: str = "adam"
-    learning_rate: float = 0.02
-    epochs: int = 5
-    pull: float = 3.0  # precision of the prior around the start; a device with n rows adds 0.5 * pull / n * |move|^2
+    learning_rate: float = 0.05
+    epochs: int = 10
+    pull: float = 10.0  # precision of the prior around the start; a device with n rows adds 0.5 * pull / n * |move|^2
     heldout_fraction: float = 0.2
     gate_margin: float = 0.0
     batch: int = 32  # B
@@ -40,9 +41,9 @@ class FleetConfig:
 
     def __post_init__(self) -> None:
         vector_optimizer.optimizer(self.optimizer)
-        if self.epochs < 1 or self.batch < 1 or self.devices_at_once < 1:
+        if self.epochs < 0 or self.batch < 1 or self.devices_at_once < 1:
             raise ValueError(
-                "epochs, batch, devices_at_once: expected at least 1, "
+                "epochs, batch, devices_at_once: expected at least 0, 1 and 1, "
                 f"got {self.epochs}, {self.batch}, {self.devices_at_once}"
             )
         if not 0.0 <= self.heldout_fraction < 1.0:
@@ -72,18 +73,18 @@ class DeviceRows:
 
 def personalize(
     cloud: CloudModel,
-    data: TrainingData,
+    data: Sequence[TrainingData],
     config: FleetConfig,
     *,
     schedule: Schedule,
     heldout_rows: HeldOut,
     start: np.ndarray | None = None,
 ) -> FleetVectors:
-    """Trains the vector of every user who has samples in `data`.
+    """Trains the vector of every user who has samples in `data`; with 0 epochs it only weighs them.
 
     Args:
       cloud: f, Theta and U; all frozen.
-      data: the samples that devices log.
+      data: the samples that devices have logged, phase by phase, oldest first.
       config: how a device trains.
       schedule: order of training of one device, see `device_runtime.training_schedule`.
       heldout_rows: which rows a device holds out, see `device_runtime.heldout_rows`.
@@ -92,7 +93,7 @@ def personalize(
     Returns:
       One row for each user of the log.
     """
-    profile = data.log.users.profile
+    profile = data[0].log.users.profile
     users = len(profile)
     vectors = np.array(cloud.encoder.start(tf.constant(profile)) if start is None else start, np.float32)
     result = FleetVectors(
@@ -103,18 +104,19 @@ def personalize(
         cloud_loss=np.full(users, np.nan),
         personal_loss=np.full(users, np.nan),
     )
-    counts = np.maximum(data.span.stop - data.span.start, 0)
+    counts = sum(np.maximum(phase.span.stop - phase.span.start, 0) for phase in data)
     by_activity = np.argsort(-counts, kind="stable")
     by_activity = by_activity[counts[by_activity] > 0]
     chunks = [by_activity[i : i + config.devices_at_once] for i in range(0, len(by_activity), config.devices_at_once)]
     with progress(chunks, "devices", unit="chunk") as bar:
         for chunk in bar:
             members = np.sort(chunk)
-            _Chunk(cloud, encode(cloud, data.of_users(members)), config, schedule, heldout_rows).train(members, result)
+            rows = encode(cloud, [phase.of_users(members) for phase in data])
+            _Chunk(cloud, rows, config, schedule, heldout_rows).train(members, result)
     return result
 
 
-def encode(cloud: CloudModel, data: TrainingData) -> DeviceRows:
+def encode(cloud: CloudModel, data: Sequence[TrainingData]) -> DeviceRows:
     """Runs all that lies below the first junction on every sample of `data`, user by user, oldest first."""
 
     @tf.function
@@ -130,7 +132,7 @@ def encode(cloud: CloudModel, data: TrainingData) -> DeviceRows:
 
     owners, hidden, targets, numbers = [], [], [], []
     logged = 0
-    for batch in data(0, shuffle=False):
+    for batch in chain.from_iterable(phase(0, shuffle=False) for phase in data):
         real = batch["weights"].numpy() > 0  # [B, S]
         width = batch["targets"].shape[-1]
         owners.append(np.repeat(np.broadcast_to(batch["users"].numpy()[:, None], real.shape)[real], width))
@@ -138,16 +140,15 @@ def encode(cloud: CloudModel, data: TrainingData) -> DeviceRows:
         targets.append(batch["targets"].numpy()[real].reshape(-1))
         numbers.append(np.repeat(np.arange(real.sum()) + logged, width))
         logged += int(real.sum())
-    owners, hidden, targets, numbers = map(np.concatenate, (owners, hidden, targets, numbers))
+    order = np.argsort(np.concatenate(owners), kind="stable")  # each user's phases one after another
+    owners, hidden, targets, numbers = (np.concatenate(part)[order] for part in (owners, hidden, targets, numbers))
     _, first, sizes = np.unique(owners, return_index=True, return_counts=True)
     padded_hidden = np.zeros((len(first), sizes.max(), hidden.shape[-1]), np.float32)
     padded_targets = np.zeros((len(first), sizes.max()), np.float32)
-    interactions = []
     for row, (begin, size) in enumerate(zip(first, sizes, strict=True)):
-        own = slice(begin, begin + size)
-        padded_hidden[row, :size], padded_targets[row, :size] = hidden[own], targets[own]
-        interactions.append(numbers[own] - numbers[begin])
-    return DeviceRows(padded_hidden, padded_targets, interactions)
+        padded_hidden[row, :size] = hidden[begin : begin + size]
+        padded_targets[row, :size] = targets[begin : begin + size]
+    return DeviceRows(padded_hidden, padded_targets, np.split(numbers, first[1:]))
 
 
 class _Chunk:
@@ -178,6 +179,8 @@ class _Chunk:
         state = vector_optimizer.start(anchor)
         cloud_loss = self.losses(anchor, tf.constant(0.0)).numpy()
         best_vector, best_loss = anchor.numpy(), np.full(len(members), np.inf)
+        if not len(self.order):
+            best_loss = self.losses(anchor, tf.constant(1.0)).numpy()
         for epoch in self.order:
             for rows in epoch:
                 state = self.step(state, anchor, rows)

@@ -96,7 +96,7 @@ def learn_basis(
     *,
     beta: float = 0.0,
     simulate: bool = True,
-    pull: float = 3.0,
+    pull: float = 10.0,
     checkpoint_dir: Path | None = None,
     log_dir: Path | None = None,
     name: str = "basis",

@@ -1,11 +1,18 @@
 """Some users' devices run for real: the exported bundle on a TFLite runtime, one state folder each.
 
-They log the same samples as the fleet's simulated devices, so the two can be compared vector by vector. All
-vectors, real and simulated, then reach the store as signed messages through `Ingest`.
+They run in a process without TensorFlow (`device_runtime.batch`), log the same samples as the fleet's simulated
+devices, and so can be compared with them vector by vector. All vectors, real and simulated, reach the store as
+signed messages through `Ingest`.
 """
 
+import base64
+import json
+import subprocess
+import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +22,7 @@ from dccl_tf.fleet import FleetVectors
 from dccl_tf.progress import progress
 from dccl_tf.training_data import TrainingData
 from dccl_tf.vectors import Ingest, VectorStore
-from device_runtime import Bundle, Device
+from device_runtime import Bundle
 from protos import dccl_pb2
 from protos.signing import sign
 
@@ -26,94 +33,102 @@ def device_id(user: int) -> str:
     return f"{PREFIX}{user}"
 
 
-def users_of(device_ids: list[str]) -> np.ndarray:
+def users_of(device_ids: Iterable[str]) -> np.ndarray:
     """User numbers of device ids that `device_id` made."""
     return np.array([int(name.removeprefix(PREFIX)) for name in device_ids], np.int64)
 
 
-def collect(
-    bundle: Bundle,
-    data: TrainingData,
-    devices: FleetVectors,
-    store: VectorStore,
-    *,
-    folder: Path,
-    count: int,
-    seed: int,
-    runtime: str = "auto",
+@dataclass(frozen=True)
+class RealDevices:
+    """The users whose devices run for real, and where those devices live."""
+
+    users: np.ndarray  # [M]
+    folder: Path
+    runtime: str = "auto"
+
+    @classmethod
+    def choose(cls, active: np.ndarray, count: int, seed: int, folder: Path, runtime: str = "auto") -> "RealDevices":
+        """`count` of the users `active`, by chance."""
+        users = np.random.default_rng(seed).permutation(active)[:count]
+        return cls(np.sort(users), Path(folder), runtime)
+
+    def personalize(self, bundle: Bundle, data: TrainingData, store: VectorStore) -> list[dict[str, Any]]:
+        """Each device logs the samples of `data`, trains and makes its upload; see `device_runtime.batch`."""
+        events = _events(data, self.users)
+        jobs = [
+            self._job(data, user, store) | {"past": _past(data, user), "events": events[user], "personalize": {}}
+            for user in self.users
+        ]
+        return self._run(bundle, jobs, "devices for real")
+
+    def upgrade(self, bundle: Bundle, data: TrainingData, store: VectorStore) -> list[dict[str, Any]]:
+        """Each device opens the new bundle, which rebases its vector and sets its gate anew."""
+        return self._run(bundle, [self._job(data, user, store) for user in self.users], "upgrades for real")
+
+    def _job(self, data: TrainingData, user: int, store: VectorStore) -> dict[str, Any]:
+        users, name = data.log.users, device_id(user)
+        profile = {
+            field.name: field.values[index - 1]
+            for field, index in zip(users.fields, users.profile[user], strict=True)
+            if index
+        }
+        key = store.register_device(name)
+        return {"state": str(self.folder / name), "device_id": name, "key": key.hex(), "profile": profile}
+
+    def _run(self, bundle: Bundle, jobs: list[dict[str, Any]], title: str) -> list[dict[str, Any]]:
+        command = [sys.executable, "-m", "device_runtime.batch", str(bundle.path), self.runtime]
+        root = Path(__file__).resolve().parents[1]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root) as process:
+            results = []
+            for job in progress(jobs, title, unit="device"):
+                process.stdin.write(json.dumps(job) + "\n")
+                process.stdin.flush()
+                answer = process.stdout.readline()
+                if not answer:
+                    raise RuntimeError(f"{title}: the process of {job['device_id']} ended early; its error is above")
+                results.append(json.loads(answer))
+            process.stdin.close()
+        return results
+
+
+def compare(results: list[dict[str, Any]], devices: FleetVectors) -> dict[str, Any]:
+    """Real devices against the fleet's: largest difference of a vector, and how many gates agree."""
+    users = users_of(result["device_id"] for result in results)
+    vectors = np.array([result["vector"] for result in results], np.float32).reshape(len(users), -1)
+    gates = np.array([result["gate"] for result in results])
+    return {
+        "devices": len(users),
+        "largest_difference": float(np.abs(vectors - devices.vectors[users]).max(initial=0.0)),
+        "equal_gates": int((gates == devices.gates[users]).sum()),
+    }
+
+
+def deliver(
+    bundle: Bundle, results: list[dict[str, Any]], devices: FleetVectors, store: VectorStore, sequence: int
 ) -> dict[str, Any]:
-    """Runs `count` devices for real, uploads their vectors and the fleet's for everybody else.
+    """Sends the real devices' uploads and, for everybody else, the fleet's vectors.
 
     Returns:
-      Facts: devices run, largest difference of a vector from the fleet's, seconds, receipts by status, bytes.
+      Facts: receipts by status, uploads by origin, median bytes of one.
     """
-    active = np.flatnonzero(devices.samples > 0)
-    chosen = np.sort(np.random.default_rng(seed).permutation(active)[:count])
+    bodies = [base64.b64decode(result["upload"]) for result in results if "upload" in result]
+    real = len(bodies)
+    simulated = np.setdiff1d(np.flatnonzero(devices.samples > 0), users_of(result["device_id"] for result in results))
+    keys = store.register_devices([device_id(user) for user in simulated])
+    bodies += [sign(_upload(bundle, devices, user, sequence), keys[device_id(user)]) for user in simulated.tolist()]
     began = time.perf_counter()
-    bodies: list[bytes] = []
-    differences, gates = [], []
-    logged = samples_of(data, chosen)
-    for user in progress(chosen, "devices for real", unit="device"):
-        with open_device(bundle, data, user, store, folder, runtime) as device:
-            for item, label, skipped in logged[user]:
-                device.log(item, label, skipped)
-            report = device.personalize()
-            differences.append(float(np.abs(device.vector - devices.vectors[user]).max()))
-            gates.append(report.gate == devices.gates[user])
-            bodies.append(device.upload())
-    seconds = time.perf_counter() - began
-    simulated = np.setdiff1d(active, chosen)
-    bodies += [simulated_upload(bundle, devices, int(user), store) for user in simulated]
     receipts = Ingest(store).receive_many(bodies)
     return {
-        "devices": len(chosen),
-        "largest_difference": max(differences, default=0.0),
-        "equal_gates": int(sum(gates)),
-        "seconds": round(seconds, 2),
+        "uploads_real": real,
+        "uploads_simulated": len(simulated),
         "upload_bytes": int(np.median([len(body) for body in bodies])) if bodies else 0,
+        "ingest_seconds": round(time.perf_counter() - began, 2),
         "receipts": dict(Counter(dccl_pb2.Receipt.Status.Name(receipt.status) for receipt in receipts)),
     }
 
 
-def samples_of(data: TrainingData, users: np.ndarray) -> dict[int, list[tuple[Any, int, list[Any]]]]:
-    """For each user the interactions of `data`, oldest first, as a device logs them: (item, label, skipped items),
-    in ids of the log."""
-    ids = data.log.catalogue.ids
-    logged: dict[int, list[tuple[Any, int, list[Any]]]] = {int(user): [] for user in users}
-    for batch in data.of_users(users)(0, shuffle=False):
-        real = np.argwhere(batch["weights"].numpy() > 0)
-        owners, candidates, targets = (batch[name].numpy() for name in ("users", "candidates", "targets"))
-        for row, position in real:
-            item, *skipped = ids[candidates[row, position] - 1].tolist()
-            logged[int(owners[row])].append((item, int(targets[row, position, 0]), skipped))
-    return logged
-
-
-def open_device(
-    bundle: Bundle, data: TrainingData, user: int, store: VectorStore, folder: Path, runtime: str
-) -> Device:
-    """The user's device on `bundle`; a new one has the user's past before `data` as its history."""
-    users, log = data.log.users, data.log
-    name = device_id(user)
-    profile = {
-        field.name: field.values[index - 1]
-        for field, index in zip(users.fields, users.profile[user], strict=True)
-        if index
-    }
-    device = Device.open(
-        folder / name, bundle, device_id=name, key=store.register_device(name), profile=profile, runtime=runtime
-    )
-    if not device.history_size:
-        first = log.offsets[user]
-        past = slice(first, first + data.span.start[user])
-        labels = None if log.labels is None else log.labels[past].tolist()
-        device.remember(log.catalogue.ids[log.items[past] - 1].tolist(), labels)
-    return device
-
-
-def simulated_upload(bundle: Bundle, devices: FleetVectors, user: int, store: VectorStore) -> bytes:
-    """The body that the user's phone would send: a signed `VectorUpload` of the fleet's vector."""
-    name = device_id(user)
+def _upload(bundle: Bundle, devices: FleetVectors, user: int, sequence: int) -> dccl_pb2.VectorUpload:
+    """What the user's phone would send."""
     evidence = None
     if devices.heldout_samples[user]:
         evidence = dccl_pb2.Evidence(
@@ -122,13 +137,33 @@ def simulated_upload(bundle: Bundle, devices: FleetVectors, user: int, store: Ve
             personal_loss=float(devices.personal_loss[user]),
             gate=float(devices.gates[user]),
         )
-    upload = dccl_pb2.VectorUpload(
+    return dccl_pb2.VectorUpload(
         schema=1,
-        device_id=name,
+        device_id=device_id(user),
         bundle=bundle.identity,
-        sequence=1,
+        sequence=sequence,
         vector=devices.vectors[user].tolist(),
         samples=int(devices.samples[user]),
         evidence=evidence,
     )
-    return sign(upload, store.register_device(name))
+
+
+def _past(data: TrainingData, user: int) -> dict[str, list[Any]]:
+    """What the user did before the samples of `data`, in ids of the log."""
+    log = data.log
+    before = slice(log.offsets[user], log.offsets[user] + data.span.start[user])
+    past = {"items": log.catalogue.ids[log.items[before] - 1].tolist()}
+    return past if log.labels is None else past | {"labels": log.labels[before].tolist()}
+
+
+def _events(data: TrainingData, users: np.ndarray) -> dict[int, list[tuple[Any, int, list[Any]]]]:
+    """For each user the interactions of `data`, oldest first: (item, label, skipped items), in ids of the log."""
+    ids = data.log.catalogue.ids
+    events: dict[int, list[tuple[Any, int, list[Any]]]] = {int(user): [] for user in users}
+    for batch in data.of_users(users)(0, shuffle=False):
+        real = np.argwhere(batch["weights"].numpy() > 0)
+        owners, candidates, targets = (batch[name].numpy() for name in ("users", "candidates", "targets"))
+        for row, position in real:
+            item, *skipped = ids[candidates[row, position] - 1].tolist()
+            events[int(owners[row])].append((item, int(targets[row, position, 0]), skipped))
+    return events

@@ -6,6 +6,8 @@ Every vector reaches the cloud as a signed protobuf message through the same che
 """
 
 import json
+import shutil
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,7 +18,6 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from device_runtime import Bundle, heldout_rows, training_schedule
 from dccl_tf import fleet, real_devices
 from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.schema import InteractionLog, Span, Split
@@ -25,10 +26,12 @@ from dccl_tf.evaluate import Evaluator, LikedEvaluator, NextEvaluator, Vectors
 from dccl_tf.fleet import FleetConfig, FleetVectors
 from dccl_tf.momodistill import Teachers, distill_cloud, learn_basis
 from dccl_tf.pretrain import pretrain
+from dccl_tf.real_devices import RealDevices
 from dccl_tf.stages import Stages, write_text
 from dccl_tf.trainer import History, TrainConfig
 from dccl_tf.training_data import TrainingData
 from dccl_tf.vectors import VectorStore
+from device_runtime import Bundle, heldout_rows, training_schedule
 from export import export_bundle
 
 
@@ -52,8 +55,9 @@ class DcclConfig:
     batch_rows: int = 32
     pretraining: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=20, learning_rate=3e-3))
     incremental: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=10, learning_rate=1e-3))
-    basis: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=5, learning_rate=3e-3))
-    simulate: bool = True  # rehearse devices while the first basis is learned
+    basis: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=3, learning_rate=1e-3))
+    rehearsal: float = 0.4  # newest share of the pretraining half on which the basis is learned before f sees it
+    simulate: bool = True  # users have an offset of their own while the first basis is learned
     beta: float = 0.1  # weight of the teachers in Eq. 5 and 7
     fleet: FleetConfig = field(default_factory=FleetConfig)
     precision: str = "float32"
@@ -66,6 +70,8 @@ class DcclConfig:
             raise ValueError(f"rounds: expected at least 1, got {self.rounds}")
         if self.devices < 0:
             raise ValueError(f"devices: expected 0 or more, got {self.devices}")
+        if not 0.0 < self.rehearsal < 1.0:
+            raise ValueError(f"rehearsal: expected a share in (0, 1), got {self.rehearsal}")
         if self.beta < 0:
             raise ValueError(f"beta: expected 0 or more, got {self.beta}")
 
@@ -85,6 +91,7 @@ class Outcome:
     bundles: list[Bundle]  # one before each round and one after the last
     histories: dict[str, History]
     agreement: list[dict[str, Any]]  # of real devices and the fleet, a dict a round
+    seconds: dict[str, float]  # wall time of each stage
 
     def models(self) -> dict[str, tuple[CloudModel, Vectors | None]]:
         """What the tables compare, by name."""
@@ -130,23 +137,23 @@ class _Run:
         self.store = VectorStore.open(f"sqlite:///{folder / 'vectors.sqlite'}")
 
     def all(self) -> Outcome:
-        config = self.config
-        din = self.pretrained()
-        shipped = self.first_basis(din)
+        shipped = self.learned(self.untrained(), self.split.pretrain, "pretrain", None, self.rehearsed())
+        din = same_data = shipped
         bundles = [self.export(shipped, 0, parent=b"")]
-        same_data = din
         start: np.ndarray | None = None
+        seen: list[TrainingData] = []  # what devices have logged so far, round by round
         agreement = []
         for number, span in enumerate(self.split.rounds):
-            data = self.data(span, seed=config.seed + 100 + number)
-            devices = self.personalised(shipped, data, number, start)
-            agreement.append(self.collect(bundles[-1], data, devices, number))
+            seen.append(self.data(span, seed=self.config.seed + 100))
+            devices = self.personalised(shipped, seen, number, start)
+            facts = self.collected(bundles[-1], seen[-1], devices, number)
             teachers = self.teachers(bundles[-1], shipped)
-            same_data = self.continued(same_data, data, number, None)
-            distilled = self.continued(shipped, data, number, teachers)
-            distilled = self.next_basis(distilled, data, teachers, number)
+            held = self.held_out(seen)
+            same_data = self.learned(same_data, span, f"same_data{number}", None, held, basis=False)
+            distilled = self.learned(shipped, span, f"distill{number}", teachers, held)
             bundles.append(self.export(distilled, number + 1, parent=bundles[-1].identity))
-            rebased = self.rebased(distilled, data, devices, number)
+            rebased = self.rebased(distilled, seen, devices, number)
+            agreement.append(facts | {"upgraded": self.upgraded(bundles[-1], seen[-1], rebased, number)})
             last, shipped, start = shipped, distilled, rebased.vectors
         return Outcome(
             split=self.split,
@@ -160,6 +167,7 @@ class _Run:
             bundles=bundles,
             histories=self.histories(),
             agreement=agreement,
+            seconds=self.stages.seconds,
         )
 
     def data(self, span: Span, seed: int) -> TrainingData:
@@ -172,44 +180,87 @@ class _Run:
     def validation(self, cloud: CloudModel) -> Callable[[], float]:
         return lambda: float(np.nanmean(self.valid(cloud)[self.valid.selection_metric]))
 
-    def pretrained(self) -> CloudModel:
-        """f on each user's first half (Eq. 4)."""
+    def untrained(self) -> CloudModel:
         config = self.config
+        keras.utils.set_random_seed(config.seed)
+        return CloudModel.for_data(
+            self.log.catalogue,
+            self.log.users,
+            length=config.metapatch_length,
+            bottlenecks=config.bottlenecks,
+            junctions=config.junctions,
+            history_length=config.history_length,
+            history_labels=config.protocol == "liked",
+            item_width=config.item_width,
+            hidden=config.hidden,
+            dropout=config.dropout,
+        )
 
-        def make() -> CloudModel:
-            keras.utils.set_random_seed(config.seed)
-            cloud = CloudModel.for_data(
-                self.log.catalogue,
-                self.log.users,
-                length=config.metapatch_length,
-                bottlenecks=config.bottlenecks,
-                junctions=config.junctions,
-                history_length=config.history_length,
-                history_labels=config.protocol == "liked",
-                item_width=config.item_width,
-                hidden=config.hidden,
-                dropout=config.dropout,
-            )
-            data = self.data(self.split.pretrain, config.seed)
-            self.train(pretrain, "pretrain", cloud, data, config.pretraining, validate=self.validation(cloud))
-            return cloud
+    def learned(
+        self,
+        cloud: CloudModel,
+        span: Span,
+        name: str,
+        teachers: Teachers | None,
+        newest: np.ndarray,
+        basis: bool = True,
+    ) -> CloudModel:
+        """f, and unless told otherwise Theta and U, from the samples of a phase.
 
-        return self.stages.cloud("pretrain", make)
+        f learns the older part, Theta and U each user's `newest` [U] interactions with f fixed (Eq. 7), then f goes on
+        with those. A basis learned on samples that f or the vectors were trained on learns their overfitting: see
+        docs/evaluation.md. f follows Eq. 5 with teachers and Eq. 4 without; the two see the same batches in the same
+        order and stop by one rule.
+        """
+        config = self.config
+        middle = np.clip(span.stop - newest, span.start, None)
+        older, newer = Span(span.start, middle), Span(middle, span.stop)
+        first = config.pretraining if name == "pretrain" else config.incremental
+        cloud = self.trained(cloud, older, f"{name}-older", first, teachers)
+        if basis:
+            cloud = self.with_basis(cloud, newer, f"{name}-basis", teachers)
+        return self.trained(cloud, newer, f"{name}-newer", config.incremental, teachers)
 
-    def first_basis(self, din: CloudModel) -> CloudModel:
-        """Theta and U before any vector exists: Eq. 7 with theta = 0, on the pretraining half."""
+    def rehearsed(self) -> np.ndarray:
+        """How many of each user's newest interactions in the pretraining half teach the first basis."""
+        span = self.split.pretrain
+        return np.round((span.stop - span.start) * self.config.rehearsal).astype(np.int64)
+
+    def held_out(self, seen: list[TrainingData]) -> np.ndarray:
+        """How many of each user's newest interactions the devices hold out, so that no vector has learned them."""
+        counts = seen[-1].span.stop - seen[0].span.start
+        return np.array([heldout_rows(np.arange(n), self.config.fleet.heldout_fraction).sum() for n in counts])
+
+    def trained(
+        self, cloud: CloudModel, span: Span, name: str, settings: TrainConfig, teachers: Teachers | None
+    ) -> CloudModel:
+        """A copy whose f has gone on with a span, by Eq. 5 with teachers, by Eq. 4 without."""
         config = self.config
 
         def make() -> CloudModel:
             keras.utils.set_random_seed(config.seed + 1)
-            cloud = din.copy()
-            data = self.data(self.split.pretrain, config.seed + 1)
-            self.train(
-                learn_basis, "basis", cloud, data, None, config.basis, simulate=config.simulate, pull=config.fleet.pull
-            )
-            return cloud
+            student, data = cloud.copy(), self.data(span, config.seed + 1)
+            options = {"validate": self.validation(student)}
+            if teachers:
+                self.train(distill_cloud, name, student, data, teachers, settings, beta=config.beta, **options)
+            else:
+                self.train(pretrain, name, student, data, settings, **options)
+            return student
 
-        return self.stages.cloud("basis", make)
+        return self.stages.cloud(name, make)
+
+    def with_basis(self, cloud: CloudModel, span: Span, name: str, teachers: Teachers | None) -> CloudModel:
+        """A copy whose Theta and U have learned from a span, f fixed (Eq. 7; without teachers theta is 0)."""
+        config = self.config
+
+        def make() -> CloudModel:
+            keras.utils.set_random_seed(config.seed + 2)
+            student, data = cloud.copy(), self.data(span, config.seed + 2)
+            options = {"beta": config.beta, "simulate": config.simulate and not teachers, "pull": config.fleet.pull}
+            self.train(learn_basis, name, student, data, teachers, config.basis, **options)
+            return student
+
+        return self.stages.cloud(name, make)
 
     def export(self, cloud: CloudModel, number: int, parent: bytes) -> Bundle:
         """The bundle for every phone, and which model it came from, so that its teachers can be rebuilt."""
@@ -234,42 +285,57 @@ class _Run:
         return bundle
 
     def personalised(
-        self, cloud: CloudModel, data: TrainingData, number: int, start: np.ndarray | None
+        self, cloud: CloudModel, seen: list[TrainingData], number: int, start: np.ndarray | None
     ) -> FleetVectors:
         """MetaPatch on all devices (Eq. 3)."""
-        return self._fleet(f"devices{number}", cloud, data, self.config.fleet, start)
+        return self._fleet(f"devices{number}", cloud, seen, self.config.fleet, start)
 
-    def rebased(self, cloud: CloudModel, data: TrainingData, devices: FleetVectors, number: int) -> FleetVectors:
+    def rebased(self, cloud: CloudModel, seen: list[TrainingData], devices: FleetVectors, number: int) -> FleetVectors:
         """The devices after their upgrade: U(theta_old, u), and a gate set anew by their held-out clicks."""
         profile = tf.constant(self.log.users.profile)
         vectors = cloud.encoder(tf.constant(devices.vectors), profile).numpy()
-        return self._fleet(f"rebased{number}", cloud, data, replace(self.config.fleet, epochs=0), vectors)
+        return self._fleet(f"rebased{number}", cloud, seen, replace(self.config.fleet, epochs=0), vectors)
 
     def _fleet(
-        self, name: str, cloud: CloudModel, data: TrainingData, config: FleetConfig, start: np.ndarray | None
+        self, name: str, cloud: CloudModel, seen: list[TrainingData], config: FleetConfig, start: np.ndarray | None
     ) -> FleetVectors:
         def make() -> dict[str, np.ndarray]:
             order = {"schedule": training_schedule, "heldout_rows": heldout_rows}
-            return asdict(fleet.personalize(cloud, data, config, start=start, **order))
+            return asdict(fleet.personalize(cloud, seen, config, start=start, **order))
 
         return FleetVectors(**self.stages.arrays(name, make))
 
-    def collect(self, bundle: Bundle, data: TrainingData, devices: FleetVectors, number: int) -> dict[str, Any]:
+    def collected(self, bundle: Bundle, data: TrainingData, devices: FleetVectors, number: int) -> dict[str, Any]:
         """Real devices personalise and upload; the fleet's other vectors arrive as the same kind of message."""
 
         def make() -> dict[str, Any]:
-            return real_devices.collect(
-                bundle,
-                data,
-                devices,
-                self.store,
-                folder=self.folder / "devices",
-                count=self.config.devices,
-                seed=self.config.seed,
-                runtime=self.config.runtime,
-            )
+            began = time.perf_counter()
+            real = self.real_devices(number)
+            shutil.rmtree(real.folder, ignore_errors=True)  # of a run that was killed here
+            if number:
+                shutil.copytree(self.real_devices(number - 1).folder, real.folder)
+            results = real.personalize(bundle, data, self.store)
+            seconds = {"seconds": round(time.perf_counter() - began, 2)}
+            facts = real_devices.deliver(bundle, results, devices, self.store, sequence=number + 1)
+            return real_devices.compare(results, devices) | seconds | facts
 
         return self.stages.facts(f"collected{number}", make)
+
+    def upgraded(self, bundle: Bundle, data: TrainingData, rebased: FleetVectors, number: int) -> dict[str, Any]:
+        """The real devices open the new bundle."""
+
+        def make() -> dict[str, Any]:
+            results = self.real_devices(number).upgrade(bundle, data, self.store)
+            return real_devices.compare(results, rebased)
+
+        return self.stages.facts(f"upgraded{number}", make)
+
+    def real_devices(self, number: int) -> RealDevices:
+        """The same users in every round; a round's folder begins as a copy of the one before."""
+        first = self.split.rounds[0]
+        active = np.flatnonzero(first.stop > first.start)
+        config = self.config
+        return RealDevices.choose(active, config.devices, config.seed, self.folder / f"devices{number}", config.runtime)
 
     def teachers(self, bundle: Bundle, cloud: CloudModel) -> Teachers:
         """The personal models of a bundle, from the vectors that passed the cloud's checks."""
@@ -280,43 +346,6 @@ class _Run:
         known = np.zeros(len(self.log.users), bool)
         known[users] = True
         return Teachers(cloud, vectors, known)
-
-    def continued(
-        self, cloud: CloudModel, data: TrainingData, number: int, teachers: Teachers | None
-    ) -> CloudModel:
-        """f on a round's data: by Eq. 5 with teachers, by Eq. 4 (the fair baseline) without. The two see the same
-        batches in the same order and stop by the same rule."""
-        config = self.config
-        name = f"{'distill' if teachers else 'same_data'}{number}"
-
-        def make() -> CloudModel:
-            keras.utils.set_random_seed(config.seed + 2)
-            student = cloud.copy()
-            options = {"validate": self.validation(student)}
-            if teachers:
-                self.train(
-                    distill_cloud, name, student, data, teachers, config.incremental, beta=config.beta, **options
-                )
-            else:
-                self.train(pretrain, name, student, data, config.incremental, **options)
-            return student
-
-        return self.stages.cloud(name, make)
-
-    def next_basis(self, cloud: CloudModel, data: TrainingData, teachers: Teachers, number: int) -> CloudModel:
-        """Theta and U by Eq. 7, with the new f fixed."""
-        config = self.config
-
-        def make() -> CloudModel:
-            keras.utils.set_random_seed(config.seed + 3)
-            student = cloud.copy()
-            self.train(
-                learn_basis, f"basis{number + 1}", student, data, teachers, config.basis,
-                beta=config.beta, simulate=False,
-            )  # fmt: skip
-            return student
-
-        return self.stages.cloud(f"basis{number + 1}", make)
 
     def train(self, how: Callable[..., History], name: str, *args: Any, **options: Any) -> None:
         """Runs one training stage with its checkpoints and logs, and keeps its curve."""

@@ -1,8 +1,8 @@
 """What a long job has finished, on disk, so that a killed run continues where it stopped.
 
-    stages = Stages(folder, settings)
-    cloud = stages.cloud("pretrain", lambda: train(...))     # trained once, loaded ever after
-    found = stages.arrays("vectors", lambda: {"theta": ...})
+stages = Stages(folder, settings)
+cloud = stages.cloud("pretrain", lambda: train(...))     # trained once, loaded ever after
+found = stages.arrays("vectors", lambda: {"theta": ...})
 """
 
 import json
