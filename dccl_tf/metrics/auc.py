@@ -1,0 +1,58 @@
+"""Area under the ROC curve of each user, exact: by ranks, ties counting one half.
+
+(A histogram, as keras.metrics.AUC keeps, can be far off: 0.56 for 0.81 was seen.)
+"""
+
+import numpy as np
+
+
+def user_auc(users: np.ndarray, labels: np.ndarray, scores: np.ndarray, count: int) -> np.ndarray:
+    """The inner fraction of Eq. 8 for each user: the chance that a liked item scores above one that is not.
+
+    Args:
+      users: int [N], 0..count-1.
+      labels: [N] in {0, 1}.
+      scores: [N].
+      count: U, number of users.
+
+    Returns:
+      [U]; NaN for users without items of both classes, who have no AUC.
+
+    Raises:
+      ValueError: a score is NaN or a label is neither 0 nor 1.
+    """
+    users, labels, scores = np.asarray(users), np.asarray(labels), np.asarray(scores)
+    if np.isnan(scores).any():
+        raise ValueError(f"scores: expected numbers, got NaN at {int(np.isnan(scores).argmax())}")
+    if not np.isin(labels, (0, 1)).all():
+        raise ValueError(f"labels: expected 0 or 1, got {labels[~np.isin(labels, (0, 1))][0]}")
+    order = np.lexsort((scores, users))
+    users, labels, scores = users[order], labels[order], scores[order]
+    sizes = np.bincount(users, minlength=count)
+    first = np.cumsum(sizes) - sizes
+    ranks = _tied_ranks(users, scores) - first[users]  # 1 is the lowest score of a user
+    liked = np.bincount(users, weights=labels, minlength=count)
+    others = sizes - liked
+    wins = np.bincount(users, weights=ranks * labels, minlength=count) - liked * (liked + 1) / 2
+    with np.errstate(invalid="ignore"):
+        return np.where((liked > 0) & (others > 0), wins / (liked * others), np.nan)
+
+
+def group_auc(auc: np.ndarray, samples: np.ndarray) -> float:
+    """The users' AUCs weighted by their numbers of samples (GAUC of Zhou et al., 2018).
+
+    Args:
+      auc: [U], NaN for users to leave out.
+      samples: [U].
+    """
+    known = ~np.isnan(auc)
+    return float(np.average(auc[known], weights=samples[known])) if known.any() else float("nan")
+
+
+def _tied_ranks(users: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Ranks from 1 of values sorted by user and score; equal neighbours share the mean of their places."""
+    if not len(scores):
+        return np.zeros(0)
+    starts = np.flatnonzero(np.r_[True, (users[1:] != users[:-1]) | (scores[1:] != scores[:-1])])
+    stops = np.r_[starts[1:], len(scores)]
+    return np.repeat((starts + 1 + stops) / 2, stops - starts)

@@ -1,0 +1,76 @@
+"""How high the one relevant item is ranked: hit rate and NDCG, with ties shared.
+
+The relevant item is in column 0 of the scores. Where others have its score, its rank is taken to be each of the tied
+places with equal chance, and the metric is the expected value: one value for one input, whatever the order of the
+columns. A model that scores everything alike gets a hit rate of k / C.
+"""
+
+import numpy as np
+
+
+def hit_rate(scores: np.ndarray, k: int, where: np.ndarray | None = None) -> np.ndarray:
+    """Expected share of hits among the first k (Eq. 8).
+
+    Args:
+      scores: [N, C], higher is better, the relevant item in column 0.
+      k: cut-off, at least 1.
+      where: bool [N, C], True for real candidates; column 0 must be real.
+
+    Returns:
+      [N] in [0, 1].
+
+    Raises:
+      ValueError: a score is NaN, or a shape or k is not as above.
+    """
+    above, tied = _places(scores, k, where)
+    return np.clip(k - above, 0, tied) / tied
+
+
+def ndcg(scores: np.ndarray, k: int, where: np.ndarray | None = None) -> np.ndarray:
+    """Expected 1 / log2(rank + 1) where the rank is at most k, else 0.
+
+    (Eq. 8 of the paper has log2 of the indicator, a misprint.) Arguments, result and errors as for `hit_rate`.
+    """
+    above, tied = _places(scores, k, where)
+    gains = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(np.arange(1, k + 1) + 1))])  # of the first 0..k ranks
+    return (gains[np.minimum(above + tied, k)] - gains[np.minimum(above, k)]) / tied
+
+
+def graded_ndcg(gains: np.ndarray, ideal: np.ndarray, k: int) -> float:
+    """NDCG of a ranked list of graded items, with gain 2^g - 1.
+
+    Args:
+      gains: grades in the order of the ranking.
+      ideal: grades of all relevant items, in any order.
+      k: cut-off.
+
+    Returns:
+      In [0, 1]; NaN where nothing is relevant.
+    """
+    best = _discounted(np.sort(np.asarray(ideal, float))[::-1], k)
+    return _discounted(np.asarray(gains, float), k) / best if best else float("nan")
+
+
+def _discounted(gains: np.ndarray, k: int) -> float:
+    top = gains[:k]
+    return float(((2.0**top - 1.0) / np.log2(np.arange(len(top)) + 2)).sum())
+
+
+def _places(scores: np.ndarray, k: int, where: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """How many candidates rank above the relevant one [N], and how many share its score, itself included [N]."""
+    scores = np.asarray(scores)
+    if scores.ndim != 2 or scores.shape[1] < 1:
+        raise ValueError(f"scores: expected shape [N, C] with C at least 1, got {scores.shape}")
+    if k < 1:
+        raise ValueError(f"k: expected at least 1, got {k}")
+    if where is None:
+        where = np.ones(scores.shape, bool)
+    elif where.shape != scores.shape or not where[:, 0].all():
+        raise ValueError(f"where: expected shape {scores.shape} with column 0 True, got {where.shape}")
+    if np.isnan(scores[where]).any():
+        row = int(np.isnan(np.where(where, scores, 0.0)).any(axis=1).argmax())
+        raise ValueError(f"scores: expected numbers, got NaN in row {row}")
+    relevant = scores[:, :1]
+    above = ((scores > relevant) & where).sum(axis=1)
+    tied = ((scores == relevant) & where).sum(axis=1)
+    return above, tied
