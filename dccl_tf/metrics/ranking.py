@@ -37,7 +37,7 @@ def ndcg(scores: np.ndarray, k: int, where: np.ndarray | None = None) -> np.ndar
 
 
 def graded_ndcg(gains: np.ndarray, ideal: np.ndarray, k: int) -> float:
-    """NDCG of a ranked list of graded items, with gain 2^g - 1.
+    """NDCG of a ranked list of graded items, with the grade as gain (Järvelin and Kekäläinen, 2002).
 
     Args:
       gains: grades in the order of the ranking.
@@ -53,7 +53,7 @@ def graded_ndcg(gains: np.ndarray, ideal: np.ndarray, k: int) -> float:
 
 def _discounted(gains: np.ndarray, k: int) -> float:
     top = gains[:k]
-    return float(((2.0**top - 1.0) / np.log2(np.arange(len(top)) + 2)).sum())
+    return float((top / np.log2(np.arange(len(top)) + 2)).sum())
 
 
 def _places(scores: np.ndarray, k: int, where: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
