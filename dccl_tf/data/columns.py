@@ -9,7 +9,7 @@ from typing import NoReturn
 import numpy as np
 import pandas as pd
 
-WHOLE_NUMBER = r"-?(?:0|[1-9]\d{0,17})"  # as a program prints it, within int64
+WHOLE_NUMBER = r"-?(?:0|[1-9]\d*)"  # as a program prints it
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,11 @@ def ids(column: Column, kind: str = "auto") -> np.ndarray:
     if kind == "text":
         return text.to_numpy().astype(str)
     numeric = text.str.fullmatch(WHOLE_NUMBER).to_numpy(bool)
-    if numeric.all() and len(numeric):
-        return text.astype(np.int64).to_numpy()
+    if numeric.all():
+        try:
+            return text.astype(np.int64).to_numpy()
+        except (OverflowError, ValueError):  # beyond int64: hashes of 20 digits, say
+            return text.to_numpy().astype(str)
     if numeric.any():
         first = "a whole number, as in the first row" if numeric[0] else "text, as in the first row"
         column.refuse_first(numeric != numeric[0], f"{first} (or id_type 'text' for ids of both forms)")
@@ -109,7 +112,8 @@ def labels(column: Column) -> np.ndarray:
     """
     values = column.values
     if column.is_text:
-        values = values.str.lower().map({"true": 1.0, "false": 0.0}).fillna(pd.to_numeric(values, errors="coerce"))
+        text = values.astype(str).str.lower().replace({"true": "1", "false": "0"})
+        values = pd.to_numeric(text, errors="coerce")
     values = values.astype(float).to_numpy(float, na_value=np.nan)
     column.refuse_first(~np.isin(values, (0.0, 1.0)), "a label, 0 or 1")
     return values.astype(np.int8)

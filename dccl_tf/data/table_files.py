@@ -1,0 +1,106 @@
+"""CSV and Parquet files as columns that know their file, name and lines."""
+
+import difflib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from dccl_tf.data.columns import Column, line_of
+
+_CSV = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+
+
+class TableFile:
+    """The wanted columns of one CSV(.gz), TSV(.gz) or Parquet file, or of a folder of Parquet files."""
+
+    def __init__(self, path: str | Path, wanted: Sequence[str]) -> None:
+        """Args:
+        path: the file; a CSV file has a header and is UTF-8.
+        wanted: names of columns.
+
+        Raises:
+          FileNotFoundError: there is no such file.
+          ValueError: another kind of file, an empty or damaged one, or one without a wanted column.
+        """
+        self.path = str(path)
+        if not Path(path).exists():
+            raise FileNotFoundError(f"{path}: there is no such file")
+        suffixes = [suffix.lower() for suffix in Path(path).suffixes]
+        kind = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] == ".gz" else (suffixes or [""])[-1]
+        self.separator = _CSV.get(kind)
+        wanted = list(dict.fromkeys(wanted))
+        if self.separator:
+            self.frame = self._csv(wanted)
+        elif kind in (".parquet", ".pq"):
+            self.frame = self._parquet(wanted)
+        else:
+            raise ValueError(f"{path}: expected .csv, .csv.gz, .tsv, .tsv.gz or .parquet, got {kind or 'no suffix'}")
+        if not len(self.frame):
+            raise ValueError(f"{path}: expected at least one row, got a file with a header alone")
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def __getitem__(self, name: str) -> Column:
+        return Column(self.frame[name], self.path, name, self.place)
+
+    def place(self, row: int) -> str:
+        """Where a 0-based row stands, for people: CSV lines count from 1, the header included."""
+        return f"line {line_of(self.path, row, self.separator)}" if self.separator else f"row {row + 1}"
+
+    def _csv(self, wanted: list[str]) -> pd.DataFrame:
+        options = {"sep": self.separator, "dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
+        try:
+            header = pd.read_csv(self.path, nrows=0, index_col=False, **options)
+            self._require(wanted, list(header.columns))
+            frame = pd.read_csv(self.path, **options)
+        except pd.errors.EmptyDataError as error:
+            raise ValueError(f"{self.path}: expected a header and rows, got an empty file") from error
+        except pd.errors.ParserError as error:
+            raise ValueError(f"{self.path}: {' '.join(str(error).split())}") from error
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{self.path}: expected UTF-8, got {error}; convert the file") from error
+        except (OSError, EOFError) as error:
+            raise ValueError(f"{self.path}: cannot be read ({error})") from error
+        if not isinstance(frame.index, pd.RangeIndex):  # pandas takes a field that the header lacks for an index
+            raise ValueError(
+                f"{self.path}, line {line_of(self.path, 0, self.separator)}: expected {len(header.columns)} fields as "
+                "in the header, got more"
+            )
+        return frame[wanted]
+
+    def _parquet(self, wanted: list[str]) -> pd.DataFrame:
+        import pyarrow as pa
+        from pyarrow import dataset
+
+        try:
+            rows = dataset.dataset(self.path, format="parquet")
+            self._require(wanted, rows.schema.names)
+            table = rows.to_table(columns=wanted)
+            for place, field in enumerate(table.schema):
+                if pa.types.is_binary(field.type) or pa.types.is_large_binary(
+                    field.type
+                ):  # how older programs write text
+                    table = table.set_column(place, field.name, table.column(place).cast(pa.string()))
+            return table.to_pandas()
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{self.path}: expected a Parquet file, got {' '.join(str(error).split())}") from error
+
+    def _require(self, wanted: list[str], present: list[str]) -> None:
+        for name in wanted:
+            if name in present:
+                continue
+            near = difflib.get_close_matches(name.lower(), [column.lower() for column in present], n=1, cutoff=0.5)
+            guess = next((f"; did you mean {one!r}?" for one in present if near and one.lower() == near[0]), "")
+            raise ValueError(f"{self.path}: expected a column {name!r}, got {', '.join(present)}{guess}")
+
+
+def as_text(value: object) -> str:
+    """One value of a column as a category's or profile value's name; '' for none."""
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()

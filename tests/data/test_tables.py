@@ -1,0 +1,250 @@
+"""Logs in CSV and Parquet: what is read, and how bad rows are named."""
+
+import gzip
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dccl_tf.data.tables import TableColumns, load_table
+
+REAL = Path(__file__).parents[2] / ".." / "shared" / "data" / "amazon"
+HEADER = "user_id,item_id,timestamp\n"
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text, name="log.csv"):
+        path = tmp_path / name
+        opener = gzip.open if name.endswith(".gz") else open
+        with opener(path, "wt", encoding="utf-8", newline="") as file:
+            file.write(text)
+        return path
+
+    return write
+
+
+def test_interactions_by_hand(write):
+    log = load_table(write(HEADER + "9,30,5\n4,10,7\n9,20,5\n9,10,1\n"))
+    assert log.users.ids.tolist() == [4, 9]
+    assert log.catalogue.ids.tolist() == [10, 20, 30]
+    assert log.items.tolist() == [1, 1, 3, 2]  # user 9: item 10 at 1, then 30 and 20 at 5 as in the file
+    assert log.timestamps.tolist() == [7, 1, 5, 5]
+    assert log.labels is None
+    assert (log.users.fields[0].name, log.users.profile.tolist()) == ("none", [[0], [0]])
+
+
+@pytest.mark.parametrize("name", ["log.csv.gz", "log.tsv", "LOG.CSV"])
+def test_forms_of_csv(write, name):
+    text = HEADER + "1,2,3\n"
+    log = load_table(write(text.replace(",", "\t") if "tsv" in name else text, name))
+    assert (log.users.ids.tolist(), log.catalogue.ids.tolist(), log.timestamps.tolist()) == ([1], [2], [3])
+
+
+def test_a_folder_of_parquet_files(tmp_path):
+    for part, user in (("a", 1), ("b", 2)):
+        (tmp_path / "log.parquet").mkdir(exist_ok=True)
+        frame = pd.DataFrame({"user_id": [user], "item_id": ["x"], "timestamp": [0]})
+        frame.to_parquet(tmp_path / "log.parquet" / f"{part}.parquet")
+    assert load_table(tmp_path / "log.parquet").users.ids.tolist() == [1, 2]
+
+
+def test_columns_by_other_names_and_a_byte_order_mark(write):
+    path = write("\ufeffwho;ignored,when,what\n1,x,2,3\n".replace(";", ","))
+    assert load_table(path, columns=TableColumns("who", "what", "when")).catalogue.ids.tolist() == [3]
+
+
+def test_ids_of_text(write):
+    log = load_table(write(HEADER + "bo,B00x,1\nal,A1,1\n"))
+    assert (log.users.ids.tolist(), log.catalogue.ids.tolist()) == (["al", "bo"], ["A1", "B00x"])
+
+
+def test_ids_with_leading_zeros_stay_apart(write):
+    assert load_table(write(HEADER + "1,007,1\n1,07,2\n")).catalogue.ids.tolist() == ["007", "07"]
+
+
+def test_ids_of_19_digits_are_exact_and_of_20_are_text(write):
+    log = load_table(write(HEADER + "1234567890123456789,18446744073709551615,1\n1234567890123456788,7,2\n"))
+    assert log.users.ids.tolist() == [1234567890123456788, 1234567890123456789]
+    assert log.catalogue.ids.tolist() == ["18446744073709551615", "7"]
+
+
+def test_mixed_ids_can_be_declared_text(write):
+    path = write(HEADER + "1,1234567890,1\n1,B00A,2\n")
+    assert load_table(path, columns=TableColumns(id_type="text")).catalogue.ids.tolist() == ["1234567890", "B00A"]
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        (["5", "7"], [5, 7]),
+        (["1300000000123456789", "1300000000123456790"], [1300000000123456789, 1300000000123456790]),
+        (["5.0", "7"], [5, 7]),
+        (["5.25", "7"], [5_250_000, 7_000_000]),
+        (["1970-01-02", "1970-01-02T00:00:05"], [86400, 86405]),
+        (["1970-01-01T01:00:00+01:00", "1970-01-01 00:00:01.5"], [0, 1_500_000]),
+    ],
+)
+def test_times(write, times, expected):
+    log = load_table(write(HEADER + "".join(f"1,2,{time}\n" for time in times)))
+    assert log.timestamps.tolist() == expected
+
+
+def test_times_of_parquet(tmp_path):
+    frame = pd.DataFrame({"user_id": [1, 1], "item_id": [1, 2]})
+    frame["timestamp"] = pd.to_datetime(["1970-01-01 00:00:02", "1970-01-01 00:00:01"])
+    frame.to_parquet(tmp_path / "log.parquet")
+    log = load_table(tmp_path / "log.parquet")
+    assert (log.timestamps.tolist(), log.items.tolist()) == ([1, 2], [2, 1])
+
+
+def test_labels_and_ratings(write):
+    path = write("user_id,item_id,timestamp,clicked,stars\n1,1,1,1,3.5\n1,2,2,false,4\n")
+    assert load_table(path, columns=TableColumns(label="clicked")).labels.tolist() == [1, 0]
+    assert load_table(path, columns=TableColumns(rating="stars")).labels.tolist() == [0, 1]
+    assert load_table(path, columns=TableColumns(rating="stars", rating_threshold=3)).labels.tolist() == [1, 1]
+
+
+def test_categories_and_titles(write):
+    log = load_table(
+        write(HEADER + "1,10,1\n1,30,2\n1,20,3\n"),
+        items=write("item_id,kind,name\n20,b|a,Two\n10,c||c,\n40,z,Unmet\n", "items.csv"),
+        columns=TableColumns(categories=("kind",), title="name"),
+    )
+    assert log.catalogue.category_names == ("a", "b", "c")
+    assert log.catalogue.categories.tolist() == [[0, 0], [3, 0], [1, 2], [0, 0], [0, 0]]
+    assert log.catalogue.titles == ("", "Two", "")
+    assert log.counts["items_without_details"] == 1  # 30
+    assert log.counts["item_details_without_interactions"] == 1  # 40
+
+
+def test_names_of_several_category_columns_say_which(write):
+    log = load_table(
+        write(HEADER + "1,1,1\n"), items=write("item_id,brand,kind\n1,red,red\n", "items.csv"),
+        columns=TableColumns(categories=("brand", "kind")),
+    )  # fmt: skip
+    assert log.catalogue.category_names == ("brand: red", "kind: red")
+
+
+def test_lists_of_categories_in_parquet(tmp_path, write):
+    pd.DataFrame({"item_id": [1, 2], "kind": [["b", "a"], []]}).to_parquet(tmp_path / "items.parquet")
+    log = load_table(
+        write(HEADER + "1,1,1\n1,2,2\n"), items=tmp_path / "items.parquet", columns=TableColumns(categories=("kind",))
+    )
+    assert log.catalogue.categories.tolist() == [[0, 0], [1, 2], [0, 0], [0, 0]]
+
+
+def test_profiles(write):
+    log = load_table(
+        write(HEADER + "1,1,1\n2,1,1\n3,1,1\n"), users=write("user_id,plan,level\n2,pro,10\n1,,9\n", "users.csv"),
+        columns=TableColumns(profile=("plan", "level")),
+    )  # fmt: skip
+    assert [(field.name, field.values) for field in log.users.fields] == [("plan", ("pro",)), ("level", ("9", "10"))]
+    assert log.users.profile.tolist() == [[0, 1], [1, 2], [0, 0]]
+    assert log.counts["users_without_details"] == 1
+
+
+def test_numeric_profile_columns_become_quantiles(write):
+    users = "user_id,income\n" + "".join(f"{i},{i}\n" for i in range(100)) + "100,\n"
+    log = load_table(
+        write(HEADER + "".join(f"{i},1,1\n" for i in range(101))), users=write(users, "users.csv"),
+        columns=TableColumns(profile=("income",)),
+    )  # fmt: skip
+    (field,) = log.users.fields
+    assert (field.size, field.values[0], field.values[-1]) == (11, "up to 9", "over 89")
+    assert np.bincount(log.users.profile[:, 0]).tolist() == [1] + [10] * 10
+
+
+def test_a_profile_of_names_is_refused(write):
+    users = "user_id,name\n" + "".join(f"{i},n{i}\n" for i in range(1001))
+    with pytest.raises(ValueError, match=r"column 'name': expected at most 1000 different values .* got 1001"):
+        load_table(write(HEADER + "1,1,1\n"), users=write(users, "users.csv"), columns=TableColumns(profile=("name",)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected a header and rows, got an empty file"),
+        (HEADER, "expected at least one row"),
+        ("user,item_id,timestamp\n1,2,3\n", "expected a column 'user_id', got user, .* did you mean 'user'"),
+        (HEADER + "1,2,3\n,2,3\n", "line 3, column 'user_id': expected an id, got nothing"),
+        (HEADER + "1,2,3\n1,x2,3\n", "line 3, column 'item_id': expected a whole number, .*'text'.* got 'x2'"),
+        (HEADER + "1,2,3\n1,2,yesterday\n", "line 3, column 'timestamp': expected a number, .* got 'yesterday'"),
+        (HEADER + "1,2,2020-01-01\n1,2,2020-13-01\n", "line 3, column 'timestamp': .* got '2020-13-01'"),
+        (HEADER + "1,2,3\n1,2,inf\n", "line 3, column 'timestamp': .* got 'inf'"),
+        (HEADER + "1,2,3\n1,2\n", "line 3, column 'timestamp': .* got nothing"),
+        (HEADER + "1,2,3\n1,2,3,4\n", "line 3.* saw 4"),
+        (HEADER + "1,2,3,4\n1,2,3,4\n", "line 2: expected 3 fields as in the header, got more"),
+        (HEADER + "1,2,3\n\n\n1,2,x\n", "line 5, column 'timestamp'"),
+        (HEADER + '"a\nb",2,3\nc,2,x\n', "line 4, column 'timestamp'"),
+    ],
+)
+def test_bad_rows_are_named(write, text, message):
+    with pytest.raises(ValueError, match=r"log\.csv.*" + message):
+        load_table(write(text))
+
+
+@pytest.mark.parametrize("value", ["2", "-1", "nan", "yes", ""])
+def test_bad_labels_are_named(write, value):
+    path = write(f"user_id,item_id,timestamp,y\n1,2,3,1\n1,2,3,{value}\n")
+    with pytest.raises(ValueError, match=f"line 3, column 'y': expected a label, 0 or 1, got .*{value}"):
+        load_table(path, columns=TableColumns(label="y"))
+
+
+@pytest.mark.parametrize("column", ["user_id", "timestamp", "y"])
+def test_a_null_in_parquet_is_named_by_its_row(tmp_path, column):
+    frame = pd.DataFrame({"user_id": [1, 2], "item_id": [1, 2], "timestamp": [1, 2], "y": [True, False]}).astype(object)
+    frame.loc[1, column] = None
+    frame.to_parquet(tmp_path / "log.parquet")
+    with pytest.raises(ValueError, match=f"log.parquet, row 2, column '{column}': expected .*, got nothing"):
+        load_table(tmp_path / "log.parquet", columns=TableColumns(label="y"))
+
+
+def test_an_item_described_twice_is_named(write):
+    with pytest.raises(ValueError, match=r"items.csv, line 3, column 'item_id': expected each id once, got '1'"):
+        load_table(
+            write(HEADER + "1,1,1\n"), items=write("item_id,kind\n1,a\n1,b\n", "items.csv"),
+            columns=TableColumns(categories=("kind",)),
+        )  # fmt: skip
+
+
+def test_ids_of_another_type_in_the_items_file_are_named(write):
+    with pytest.raises(ValueError, match=r"items.csv, line 2, column 'item_id': expected an id like 1 .*got 'A1'"):
+        load_table(
+            write(HEADER + "1,1,1\n"), items=write("item_id,kind\nA1,a\n", "items.csv"),
+            columns=TableColumns(categories=("kind",)),
+        )  # fmt: skip
+
+
+def test_other_files_are_refused(tmp_path, write):
+    with pytest.raises(FileNotFoundError, match="there is no such file"):
+        load_table(tmp_path / "none.csv")
+    with pytest.raises(ValueError, match=r"expected .csv, .* got .xlsx"):
+        load_table(write("x", "log.xlsx"))
+    with pytest.raises(ValueError, match="expected a Parquet file"):
+        load_table(write("PAR1", "log.parquet"))
+    (tmp_path / "latin.csv").write_bytes(HEADER.encode() + "1,Café,3\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="expected UTF-8"):
+        load_table(tmp_path / "latin.csv")
+
+
+def test_label_and_rating_exclude_each_other():
+    with pytest.raises(ValueError, match="label, rating: expected one of them"):
+        TableColumns(label="a", rating="b")
+
+
+def test_a_category_column_needs_an_items_file(write):
+    with pytest.raises(ValueError, match="items: expected a file with the column 'kind', got none"):
+        load_table(write(HEADER + "1,1,1\n"), columns=TableColumns(categories=("kind",)))
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the Amazon log lies not beside the checkout")
+def test_the_amazon_log_loads_in_seconds():
+    began = time.perf_counter()
+    log = load_table(
+        REAL / "interactions.parquet", REAL / "items.parquet", columns=TableColumns(categories=("category", "domain"))
+    )
+    assert (len(log.users), len(log.catalogue), len(log.items)) == (303_167, 129_180, 2_611_173)
+    assert time.perf_counter() - began < 20
