@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from dccl_tf.data.negatives import NegativeSampler
 from dccl_tf.data.schema import InteractionLog, Span
+from dccl_tf.data.sequences import packed_rows
 
 _ROWS_AT_ONCE = 16384
 
@@ -44,7 +45,7 @@ def pack(log: InteractionLog, span: Span, history_length: int, positions: int) -
       positions: S.
     """
     _at_least_one(history_length=history_length, positions=positions)
-    per_user = _rows_of(span, positions)
+    per_user = packed_rows(span, positions)
     users = np.repeat(np.arange(len(per_user)), per_user)
     number = np.arange(len(users)) - np.repeat(np.cumsum(per_user) - per_user, per_user)
     first = span.start[users] + number * positions
@@ -76,12 +77,6 @@ def point_rows(
             f"positions: expected 0 to {log.lengths[users[row]]} for user {users[row]}, got {positions[row]}"
         )
     return _windows(log, users, positions, positions, history_length, 0)
-
-
-def padding_share(span: Span, positions: int) -> float:
-    """Share of targets that are padding when a span is packed with S positions a row; helps to choose S."""
-    targets = int(_rows_of(span, positions).sum()) * positions
-    return 1.0 - len(span) / targets if targets else 0.0
 
 
 def batches(
@@ -204,11 +199,6 @@ def _windows(
         if labels is not None:
             labels[part][real] = log.labels[where]
     return items, labels
-
-
-def _rows_of(span: Span, positions: int) -> np.ndarray:
-    """Packed rows of each user, [U]."""
-    return -(-np.maximum(span.stop - span.start, 0) // positions)
 
 
 def _at_least_one(**numbers: int) -> None:

@@ -145,6 +145,17 @@ def split_by_time(
     return _counted(spans[0], tuple(spans[1:-2]), *judged)
 
 
+def packed_rows(span: Span, positions: int) -> np.ndarray:
+    """Rows of S = `positions` targets that each user's part of a span fills, [U]."""
+    return -(-np.maximum(span.stop - span.start, 0) // positions)
+
+
+def padding_share(span: Span, positions: int) -> float:
+    """Share of targets that are padding when a span is packed with S positions a row; helps to choose S."""
+    targets = int(packed_rows(span, positions).sum()) * positions
+    return 1.0 - len(span) / targets if targets else 0.0
+
+
 def _positions_at(log: InteractionLog, shares: list[float]) -> list[np.ndarray]:
     """For each share the moment before which that share of all interactions lies, as every user's position [U]."""
     ordered = np.sort(log.timestamps)

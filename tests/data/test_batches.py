@@ -7,7 +7,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from dccl_tf.data.batches import batches, pack, padding_share, point_rows
+from dccl_tf.data.batches import batches, pack, point_rows
 from dccl_tf.data.negatives import NegativeSampler
 from dccl_tf.data.schema import Span
 from tests.data.logs import log_of, random_log
@@ -59,10 +59,6 @@ def test_an_endless_user_costs_only_the_span():  # C6
     rows = pack(log, span((999_990, 1_000_000)), history_length=50, positions=16)
     assert rows.items.shape == (1, 66)
     assert rows.items[0, :51].tolist() == list(range(999_941, 999_992))
-
-
-def test_padding_share_by_hand():
-    assert padding_share(span((0, 5), (0, 1), (2, 2)), positions=4) == pytest.approx(0.5)  # 6 of 3 rows of 4
 
 
 def test_point_rows_are_right_aligned_and_cut_to_the_newest():

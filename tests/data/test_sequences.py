@@ -5,7 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from dccl_tf.data.sequences import sorted_log, split_by_time, split_liked, split_next
+from dccl_tf.data.schema import Span
+from dccl_tf.data.sequences import padding_share, sorted_log, split_by_time, split_liked, split_next
 from tests.data.logs import catalogue, log_of, users
 
 
@@ -120,3 +121,8 @@ def test_time_split_for_next_judges_the_last_of_each_part():
 def test_time_split_needs_something_for_the_test():
     with pytest.raises(ValueError, match="less than 1"):
         split_by_time(by_time(), protocol="next", pretrain=0.5, collaborate=0.4, valid=0.1)
+
+
+def test_padding_share_by_hand():
+    span = Span(np.array([0, 0, 2]), np.array([5, 1, 2]))
+    assert padding_share(span, positions=4) == pytest.approx(0.5)  # 6 of 3 rows of 4

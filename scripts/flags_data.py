@@ -1,0 +1,97 @@
+"""The flags by which every program chooses its data, and what they load.
+
+--dataset=ml-100k                           from a cache, GroupLens's server or PyPI; or --data_dir
+--dataset=ml-1m --data_dir=ml-1m.zip        as downloaded from GroupLens
+--dataset=synthetic --synthetic_users=2000  made up, with an oracle
+--dataset=table --interactions=log.csv --items=items.parquet --categories_columns=brand,kind
+--dataset=prepared --interactions=log.npz   what dccl-prepare-data wrote
+"""
+
+from absl import flags, logging
+
+from dccl_tf.data.filters import filter_log
+from dccl_tf.data.movielens import load_movielens
+from dccl_tf.data.schema import InteractionLog
+from dccl_tf.data.storage import read_log
+from dccl_tf.data.synthetic import Oracle, synthetic_log
+from dccl_tf.data.tables import TableColumns, load_table
+
+flags.DEFINE_enum(
+    "dataset", "ml-100k", ["ml-100k", "ml-1m", "synthetic", "table", "prepared"], "Which interactions to learn from."
+)
+flags.DEFINE_string(
+    "data_dir", None, "ml-100k, ml-1m: GroupLens's zip, or a folder with it or its files; by default DCCL_DATA."
+)
+flags.DEFINE_string(
+    "interactions", None, "table: CSV(.gz), TSV(.gz) or Parquet, a row an interaction. prepared: the .npz file."
+)
+flags.DEFINE_string("items", None, "table: file with a row an item, for categories and titles.")
+flags.DEFINE_string("users", None, "table: file with a row a user, for profiles.")
+flags.DEFINE_string("user_column", "user_id", "table: the user's id, in interactions and users.")
+flags.DEFINE_string("item_column", "item_id", "table: the item's id, in interactions and items.")
+flags.DEFINE_string("timestamp_column", "timestamp", "table: numbers or ISO 8601 dates.")
+flags.DEFINE_string("label_column", None, "table: 1 liked or clicked, 0 not; none: every interaction is positive.")
+flags.DEFINE_string("rating_column", None, "table: ratings that become labels by --rating_threshold.")
+flags.DEFINE_float("rating_threshold", 4.0, "Ratings from here on have the label 1, the others 0.")
+flags.DEFINE_list("categories_columns", [], "table: columns of items; their cells may hold several categories.")
+flags.DEFINE_string("category_separator", "|", "table: between several categories in one cell.")
+flags.DEFINE_string("title_column", None, "table: column of items, for people.")
+flags.DEFINE_list("profile_columns", [], "table: columns of users; numbers of many values are cut into quantiles.")
+flags.DEFINE_enum("id_type", "auto", ["auto", "text"], "table: text takes ids of digits for text too.")
+flags.DEFINE_integer("min_user_interactions", 1, "Leave out users with fewer.", lower_bound=1)
+flags.DEFINE_integer("min_item_interactions", 1, "Leave out items with fewer; with users, the k-core.", lower_bound=1)
+flags.DEFINE_integer("synthetic_users", 1000, "synthetic: number of users.", lower_bound=1)
+flags.DEFINE_integer("synthetic_items", 800, "synthetic: number of items.", lower_bound=4)
+flags.DEFINE_float("synthetic_drift", 0.03, "synthetic: radians by which a taste turns at each interaction.")
+flags.DEFINE_integer("synthetic_seed", 0, "synthetic: of everything made up.")
+
+
+def load_log(values: flags.FlagValues) -> tuple[InteractionLog, Oracle | None]:
+    """Loads and filters the data that the flags ask for.
+
+    Args:
+      values: parsed flags.
+
+    Returns:
+      The log; and the oracle of a synthetic one, as long as the filters left its sequences alone.
+
+    Raises:
+      FileNotFoundError, ValueError: what is wrong with the data, in words for people.
+    """
+    oracle = None
+    if values.dataset in ("ml-100k", "ml-1m"):
+        log = load_movielens(values.dataset, values.data_dir, rating_threshold=values.rating_threshold)
+    elif values.dataset == "synthetic":
+        log, oracle = synthetic_log(
+            values.synthetic_seed,
+            users=values.synthetic_users,
+            items=values.synthetic_items,
+            drift=values.synthetic_drift,
+        )
+    elif not values.interactions:
+        raise ValueError(f"interactions: --dataset={values.dataset} expects --interactions=FILE, got none")
+    elif values.dataset == "prepared":
+        log = read_log(values.interactions)
+    else:
+        log = load_table(values.interactions, values.items, values.users, _columns(values))
+    filtered = filter_log(log, values.min_user_interactions, values.min_item_interactions)
+    if oracle and filtered is not log:
+        logging.warning("The filters changed the made-up sequences, so the oracle is left out")
+        oracle = None
+    return filtered, oracle
+
+
+def _columns(values: flags.FlagValues) -> TableColumns:
+    return TableColumns(
+        user=values.user_column,
+        item=values.item_column,
+        timestamp=values.timestamp_column,
+        label=values.label_column,
+        rating=values.rating_column,
+        rating_threshold=values.rating_threshold,
+        categories=tuple(values.categories_columns),
+        category_separator=values.category_separator,
+        title=values.title_column,
+        profile=tuple(values.profile_columns),
+        id_type=values.id_type,
+    )

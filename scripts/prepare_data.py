@@ -1,0 +1,81 @@
+r"""Loads a data set, filters it, says what it is like, and writes it as one file that loads in an instant.
+
+  dccl-prepare-data --dataset=ml-1m --data_dir=ml-1m.zip --output=ml-1m.npz
+  dccl-prepare-data --dataset=table --interactions=clicks.csv.gz --user_column=uid --item_column=sku \
+      --timestamp_column=time --min_user_interactions=8 --min_item_interactions=8 --output=clicks.npz
+
+Another program then takes --dataset=prepared --interactions=clicks.npz. Without --output nothing is written. Ends
+with 0, or with 1 and one line on what was wrong. Needs no TensorFlow.
+"""
+
+import sys
+
+import numpy as np
+from absl import app, flags, logging
+
+from dccl_tf.data.schema import InteractionLog, Span
+from dccl_tf.data.sequences import padding_share
+from dccl_tf.data.storage import save_log
+from scripts import flags_data
+
+_OUTPUT = flags.DEFINE_string("output", None, "The .npz file to write.")
+_POSITIONS = (8, 16, 32, 64)
+_PERCENTILES = (0, 10, 25, 50, 75, 90, 99, 100)
+
+
+def main(argv: list[str]) -> int:
+    """Runs the program; returns the exit code."""
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.INFO)  # which source was used, and its licence
+    try:
+        if len(argv) > 1:
+            raise ValueError(f"expected flags alone, got {' '.join(argv[1:])}")
+        log, _ = flags_data.load_log(flags.FLAGS)
+        print(describe(log))
+        if _OUTPUT.value:
+            path = save_log(log, _OUTPUT.value)
+            print(f"\nwrote {path} ({path.stat().st_size:,} bytes)")
+    except (ValueError, OSError) as error:
+        print(f"dccl-prepare-data: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def describe(log: InteractionLog) -> str:
+    """What a log holds, as aligned text."""
+    met = np.sort(np.bincount(log.items, minlength=len(log.catalogue) + 1)[1:])[::-1]
+    head = max(1, len(met) // 10)
+    rows = {"source": log.source} | {f"loading: {name.replace('_', ' ')}": f"{n:,}" for name, n in log.counts.items()}
+    rows |= {
+        "users": f"{len(log.users):,}",
+        "items": f"{len(log.catalogue):,}",
+        "interactions": f"{len(log.items):,}",
+        "liked": "no labels" if log.labels is None else f"{log.labels.mean():.1%}",
+        "categories": f"{len(log.catalogue.category_names):,}, up to {log.catalogue.categories.shape[1]} an item",
+        "profile": ", ".join(f"{field.name} ({field.size - 1} values)" for field in log.users.fields),
+        "met by the top tenth of items": f"{met[:head].sum() / max(met.sum(), 1):.1%}",
+        "history length, percentiles": ", ".join(
+            f"{int(value)} ({at}%)"
+            for at, value in zip(_PERCENTILES, np.percentile(log.lengths, _PERCENTILES), strict=True)
+        ),
+        "padding of packed rows": ", ".join(
+            f"{padding_share(Span(np.zeros_like(log.lengths), log.lengths), positions):.0%} (S = {positions})"
+            for positions in _POSITIONS
+        ),
+    }
+    width = max(map(len, rows))
+    return "\n".join(f"{name:{width}}  {value}" for name, value in rows.items())
+
+
+def cli() -> None:
+    """The console command `dccl-prepare-data`."""
+    # absl's --help shows the flags of the program that was started, which is the console command's stub.
+    sys.modules["__main__"].__doc__ = __doc__
+    for module in (__name__, flags_data.__name__):
+        for flag in flags.FLAGS.flags_by_module_dict().get(module, ()):
+            flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+    app.run(main)
+
+
+if __name__ == "__main__":
+    cli()

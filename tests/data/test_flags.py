@@ -1,0 +1,99 @@
+"""From flags to a log, and the program that prepares data."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from dccl_tf.data.storage import read_log
+from scripts.flags_data import load_log
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def load():
+    """Loads what flags ask for; the flags are put back afterwards."""
+    with flagsaver.flagsaver():
+        # Only flags_data's flags are set here, by name: other programs' may be defined in this process too.
+        def load(**chosen):
+            flags.FLAGS.mark_as_parsed()
+            for name, value in chosen.items():
+                flags.FLAGS[name].value = value
+            return load_log(flags.FLAGS)
+
+        yield load
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("uid,sku,at,stars\n1,7,3,2\n1,8,4,5\n2,7,1,4\n")
+    return {
+        "dataset": "table", "interactions": str(path), "user_column": "uid", "item_column": "sku",
+        "timestamp_column": "at", "rating_column": "stars",
+    }  # fmt: skip
+
+
+def test_a_table(load, table):
+    log, oracle = load(**table)
+    assert (log.labels.tolist(), oracle) == ([0, 1, 1], None)
+
+
+def test_the_threshold_reaches_the_table(load, table):
+    assert load(**table, rating_threshold=5.0)[0].labels.tolist() == [0, 1, 0]
+
+
+def test_the_filters_reach_the_log(load, table):
+    assert load(**table, min_user_interactions=2)[0].users.ids.tolist() == [1]
+
+
+def test_a_synthetic_log_has_an_oracle(load):
+    log, oracle = load(dataset="synthetic", synthetic_users=20, synthetic_items=60)
+    assert oracle.logits(np.array([0]), np.array([0]), log.items[:1, None]).shape == (1, 1)
+
+
+def test_filters_that_move_positions_drop_the_oracle(load):
+    log, oracle = load(dataset="synthetic", synthetic_users=20, synthetic_items=60, min_user_interactions=12)
+    assert len(log.users) < 20
+    assert oracle is None
+
+
+def test_a_table_without_a_file_is_refused(load):
+    with pytest.raises(ValueError, match="--dataset=table expects --interactions=FILE"):
+        load(dataset="table")
+
+
+def run(*arguments):
+    program = [sys.executable, "-m", "scripts.prepare_data", *arguments]
+    return subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_program_writes_a_log_that_loads_by_the_flags(tmp_path, load):
+    output = tmp_path / "made.npz"
+    done = run("--dataset=synthetic", "--synthetic_users=30", "--synthetic_items=60", f"--output={output}")
+    assert done.returncode == 0, done.stderr
+    lines = dict(line.split("  ", 1) for line in done.stdout.splitlines() if "  " in line)
+    assert lines["users"].strip() == "30"
+    assert "made up, seed 0" in lines["source"]
+    log, _ = load(dataset="prepared", interactions=str(output))
+    assert log.items.tolist() == read_log(output).items.tolist()
+    assert len(log.users) == 30
+
+
+def test_the_program_ends_with_one_line_on_what_is_wrong(tmp_path):
+    (tmp_path / "log.csv").write_text("user_id,item_id,timestamp\n1,2,soon\n")
+    done = run("--dataset=table", f"--interactions={tmp_path / 'log.csv'}")
+    assert done.returncode == 1
+    assert done.stderr.startswith("dccl-prepare-data: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert "line 2, column 'timestamp'" in done.stderr
+
+
+def test_the_program_needs_no_tensorflow():
+    program = "import sys, scripts.prepare_data; sys.exit('tensorflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
