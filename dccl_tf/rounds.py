@@ -32,7 +32,8 @@ from dccl_tf.trainer import History, TrainConfig
 from dccl_tf.training_data import TrainingData
 from dccl_tf.vectors import VectorStore
 from device_runtime import Bundle, heldout_rows, training_schedule
-from export import export_bundle
+from export import Sizes, export_bundle
+from protos import dccl_pb2
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,12 @@ class DcclConfig:
             raise ValueError(f"rehearsal: expected a share in (0, 1), got {self.rehearsal}")
         if self.beta < 0:
             raise ValueError(f"beta: expected 0 or more, got {self.beta}")
+
+    def training(self) -> dccl_pb2.Training:
+        """The defaults that travel to phones, the same as the fleet's."""
+        names = ("optimizer", "learning_rate", "epochs", "pull", "heldout_fraction", "gate_margin")
+        settings = {name: getattr(self.fleet, name) for name in names}
+        return dccl_pb2.Training(negatives=self.negatives if self.protocol == "next" else 0, **settings)
 
 
 @dataclass(frozen=True)
@@ -274,10 +281,10 @@ class _Run:
                 catalogue=self.log.catalogue,
                 users=self.log.users,
                 protocol=config.protocol,
-                training=config.fleet,
-                negatives=config.negatives if config.protocol == "next" else 0,
+                training=config.training(),
                 parent=parent,
                 precision=config.precision,
+                sizes=Sizes(train_batch=config.fleet.batch),
                 seed=config.seed,
             )
         bundle = Bundle.open(folder)

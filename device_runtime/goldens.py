@@ -41,18 +41,19 @@ def replay_goldens(bundle: Bundle, runtime: Runtime) -> list[GoldenResult]:
         raise BundleError("goldens.pb: expected at least one call, got none; export the bundle again")
     results = []
     for call in bundle.goldens.calls:
-        outputs = runtime.call(call.signature, **{tensor.name: _array(tensor) for tensor in call.inputs})
+        outputs = runtime.call(call.signature, **{tensor.name: to_array(tensor) for tensor in call.inputs})
         for tensor in call.outputs:
             if tensor.name not in outputs:
                 raise BundleError(
                     f"goldens.pb: {call.signature} has no output {tensor.name!r}; export the bundle again"
                 )
-            difference = _difference(outputs[tensor.name], _array(tensor))
+            difference = _difference(outputs[tensor.name], to_array(tensor))
             results.append(GoldenResult(call.signature, tensor.name, difference, call.tolerance))
     return results
 
 
-def _array(tensor: dccl_pb2.Tensor) -> np.ndarray:
+def to_array(tensor: dccl_pb2.Tensor) -> np.ndarray:
+    """The values of a golden tensor; raises BundleError if they are not what it says."""
     dtype = _DTYPES.get(tensor.dtype)
     if dtype is None or len(tensor.data) != math.prod(tensor.shape) * dtype.itemsize:
         raise BundleError(
@@ -60,6 +61,19 @@ def _array(tensor: dccl_pb2.Tensor) -> np.ndarray:
             f"got {len(tensor.data)} bytes of {tensor.dtype!r}; export the bundle again"
         )
     return np.frombuffer(tensor.data, dtype).reshape(tensor.shape)
+
+
+def to_tensors(arrays: dict[str, np.ndarray]) -> list[dccl_pb2.Tensor]:
+    """Arrays of float32 or int32 as golden tensors, by name."""
+    return [
+        dccl_pb2.Tensor(
+            name=name,
+            dtype=array.dtype.name,
+            shape=array.shape,
+            data=np.ascontiguousarray(array, _DTYPES[array.dtype.name]).tobytes(),
+        )
+        for name, array in sorted(arrays.items())
+    ]
 
 
 def _difference(got: np.ndarray, expected: np.ndarray) -> float:
