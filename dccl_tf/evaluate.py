@@ -14,6 +14,7 @@ from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.batches import point_rows
 from dccl_tf.data.negatives import evaluation_negatives
 from dccl_tf.data.schema import InteractionLog, Span
+from dccl_tf.data.synthetic import Oracle
 from dccl_tf.metrics import hit_rate, log_loss, ndcg, user_auc
 from dccl_tf.training_data import TrainingData
 
@@ -68,7 +69,7 @@ class NextEvaluator:
         """
         self.log, self.users_at_once = log, users_at_once
         self.users = np.flatnonzero(span.stop > span.start)
-        positions = span.start[self.users]
+        self.positions = positions = span.start[self.users]
         self.history = point_rows(log, self.users, positions, history_length)[0]
         self.positives = log.items[log.offsets[self.users] + positions]
         drawn = evaluation_negatives(log, self.users, negatives, seed)
@@ -83,6 +84,11 @@ class NextEvaluator:
             full = [self._full(cloud, vectors, part, at_once) for part in _parts(len(self.users), at_once)]
             return self._for_all(values) | self._for_all(full)
         return self._for_all(values)
+
+    def of_oracle(self, oracle: Oracle) -> UserValues:
+        """What the true preferences of a synthetic log would reach."""
+        scores = oracle.logits(self.users, self.positions, self.candidates)
+        return self._for_all([_ranking(scores, "neg100")])
 
     def logits(self, cloud: CloudModel, vectors: Vectors | None, users: np.ndarray) -> np.ndarray:
         """Scores [len(users), V] of items 1..V for some of the evaluator's users."""
@@ -136,12 +142,22 @@ class LikedEvaluator:
         self.data = TrainingData(log, span, "liked", history_length)
 
     def __call__(self, cloud: CloudModel, vectors: Vectors | None = None) -> UserValues:
-        users, labels, logits = self.logits(cloud, vectors)
+        return self._values(*self.logits(cloud, vectors))
+
+    def of_oracle(self, oracle: Oracle) -> UserValues:
+        """What the true preferences of a synthetic log would reach."""
+        span = self.data.span
+        users = np.repeat(np.arange(len(self.log.users)), np.maximum(span.stop - span.start, 0))
+        positions = np.concatenate([np.arange(a, b) for a, b in zip(span.start, span.stop, strict=True)])
+        places = self.log.offsets[users] + positions
+        logits = oracle.logits(users, positions, self.log.items[places][:, None])[:, 0]
+        return self._values(users, self.log.labels[places], logits)
+
+    def _values(self, users: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> UserValues:
         count = len(self.log.users)
-        losses = log_loss(labels, logits)
         sizes = np.bincount(users, minlength=count)
-        with np.errstate(invalid="ignore"):
-            mean_loss = np.bincount(users, weights=losses, minlength=count) / sizes  # NaN for users without items
+        with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: users without items do not count
+            mean_loss = np.bincount(users, weights=log_loss(labels, logits), minlength=count) / sizes
         return {
             "macro_auc/liked": user_auc(users, labels, logits, count),
             "log_loss/liked": mean_loss,

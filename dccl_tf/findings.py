@@ -1,0 +1,138 @@
+"""From a finished run to what the report shows."""
+
+import numpy as np
+
+from dccl_tf.data.schema import InteractionLog
+from dccl_tf.data.synthetic import Oracle
+from dccl_tf.evaluate import NextEvaluator, UserValues
+from dccl_tf.metrics import estimate, paired_estimate
+from dccl_tf.progress import progress
+from dccl_tf.report import ActivityGroup, Case, ProtocolResults, VectorMap
+from dccl_tf.rounds import DcclConfig, Outcome
+
+BASELINE = "DIN, same data"
+GROUPS = 20
+USERS_OF_A_GROUP = 20  # at least
+MAPPED = 2000  # vectors that t-SNE draws at most
+NEIGHBOURS = 10
+
+
+def protocol_results(
+    log: InteractionLog, config: DcclConfig, outcome: Outcome, oracle: Oracle | None = None
+) -> ProtocolResults:
+    """Judges every model of a run on the test span and gathers the rest of the report's content."""
+    judged: dict[str, UserValues] = {}
+    for name, (cloud, vectors) in progress(outcome.models().items(), f"evaluate {config.protocol}", unit="model"):
+        judged[name] = outcome.evaluator(cloud, vectors)
+    if oracle:
+        judged["oracle"] = outcome.evaluator.of_oracle(oracle)
+    metric = "ndcg@10/neg100" if config.protocol == "next" else "macro_auc/liked"
+    shown = [name for name in judged["DIN"] if not name.startswith("neg_")]
+    bundle = outcome.bundles[-1]
+    return ProtocolResults(
+        models={name: {key: estimate(values[key]) for key in shown} for name, values in judged.items()},
+        baseline=BASELINE,
+        differences={
+            name: {key: paired_estimate(values[key], judged[BASELINE][key]) for key in shown}
+            for name, values in judged.items()
+            if name not in (BASELINE, "oracle")
+        },
+        metric=metric,
+        activity=activity_groups(log, {name: judged[name][metric] for name in ("DIN", "DCCL-e")}),
+        vectors=vector_map(log, outcome, config.seed),
+        case=long_tail_case(log, outcome),
+        curves={name: {"loss": one.loss, "validation": one.validation} for name, one in outcome.histories.items()},
+        devices=outcome.agreement,
+        bundle={"identity": bundle.identity.hex(), "bytes": bundle.size, "checks": bundle.certificate["checks"]},
+        split=outcome.split.counts,
+        seconds=outcome.seconds,
+    )
+
+
+def activity_groups(log: InteractionLog, values: dict[str, np.ndarray]) -> list[ActivityGroup]:
+    """Users sorted by number of interactions, most active first, in up to 20 equal groups (Section 4.2.2)."""
+    counted = np.flatnonzero(~np.isnan(sum(values.values())))
+    groups = min(GROUPS, len(counted) // USERS_OF_A_GROUP)
+    if not groups:
+        return []
+    by_activity = counted[np.argsort(-log.lengths[counted], kind="stable")]
+    return [
+        ActivityGroup(
+            users=len(group),
+            interactions=float(np.median(log.lengths[group])),
+            values={name: float(each[group].mean()) for name, each in values.items()},
+        )
+        for group in np.array_split(by_activity, groups)
+    ]
+
+
+def vector_map(log: InteractionLog, outcome: Outcome, seed: int) -> VectorMap | None:
+    """t-SNE of the devices' vectors, with the main category of what each device learned from (Fig. 7)."""
+    from sklearn.manifold import TSNE
+    from sklearn.neighbors import NearestNeighbors
+
+    active = np.flatnonzero(outcome.devices.samples > 0)
+    rng = np.random.default_rng(seed)
+    active = np.sort(rng.permutation(active)[:MAPPED])
+    if not log.catalogue.category_names or len(active) <= 3 * NEIGHBOURS:
+        return None
+    vectors = outcome.devices.vectors[active].astype(np.float64)
+    main = np.array([_main_category(log, outcome, user) for user in active])
+    nearest = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(vectors).kneighbors(vectors, return_distance=False)
+
+    def purity(names: np.ndarray) -> float:
+        return float((names[nearest[:, 1:]] == names[:, None]).mean())
+
+    points = TSNE(random_state=seed, perplexity=min(30, len(active) / 4), init="pca").fit_transform(vectors)
+    return VectorMap(
+        points=np.round(points, 2).tolist(),
+        categories=main.tolist(),
+        purity=purity(main),
+        shuffled_purity=float(np.mean([purity(rng.permutation(main)) for _ in range(20)])),
+    )
+
+
+def long_tail_case(log: InteractionLog, outcome: Outcome) -> Case | None:
+    """The user whose held-out item DCCL-e ranks best among the least active tenth (Fig. 6)."""
+    evaluator = outcome.evaluator
+    if not isinstance(evaluator, NextEvaluator):
+        return None
+    tail = evaluator.users[log.lengths[evaluator.users] <= np.quantile(log.lengths[evaluator.users], 0.1)]
+    gated = tail[outcome.devices.gates[tail] > 0]
+    tail = (gated if len(gated) else tail)[:200]
+    models = {name: each for name, each in outcome.models().items() if name in ("DIN", "DCCL-e", "DCCL-m")}
+    logits = {name: evaluator.logits(*each, users=tail) for name, each in models.items()}
+    held_out = log.items[log.offsets[tail + 1] - 1]
+    rows = np.arange(len(tail))
+    ranks = (logits["DCCL-e"] > logits["DCCL-e"][rows, held_out - 1][:, None]).sum(axis=1)
+    chosen = int(ranks.argmin())
+    user = tail[chosen]
+    own = log.items[log.offsets[user] : log.offsets[user + 1]]
+    top = {}
+    for name, each in logits.items():
+        scores = each[chosen].copy()
+        scores[own[:-1] - 1] = -np.inf
+        top[name] = [_item(log, item + 1) for item in np.argsort(-scores, kind="stable")[:5]]
+    return Case(
+        user=f"user {log.users.ids[user]}",
+        interactions=len(own),
+        history=[_item(log, item) for item in own[-6:-1]],
+        held_out=_item(log, own[-1]),
+        top=top,
+    )
+
+
+def _main_category(log: InteractionLog, outcome: Outcome, user: int) -> str:
+    """The most frequent category of what a device has learned from."""
+    rounds = outcome.split.rounds
+    items = log.items[log.offsets[user] + rounds[0].start[user] : log.offsets[user] + rounds[-1].stop[user]]
+    counts = np.bincount(log.catalogue.categories[items].ravel(), minlength=len(log.catalogue.category_names) + 1)
+    return log.catalogue.category_names[int(counts[1:].argmax())] if counts[1:].any() else "none"
+
+
+def _item(log: InteractionLog, item: int) -> str:
+    """A title with its categories, for people."""
+    catalogue = log.catalogue
+    title = catalogue.titles[item - 1] if catalogue.titles else f"item {catalogue.ids[item - 1]}"
+    names = ", ".join(catalogue.category_names[c - 1] for c in catalogue.categories[item] if c)
+    return f"{title} ({names})" if names else title

@@ -1,0 +1,16 @@
+"""A run's findings as report.json, report.html and a table for the terminal."""
+
+from dccl_tf.report.page import jsonable, write_report
+from dccl_tf.report.results import ActivityGroup, Case, ProtocolResults, Results, VectorMap
+from dccl_tf.report.table import results_table
+
+__all__ = [
+    "ActivityGroup",
+    "Case",
+    "ProtocolResults",
+    "Results",
+    "VectorMap",
+    "jsonable",
+    "results_table",
+    "write_report",
+]

@@ -1,0 +1,77 @@
+"""What a run found, in plain dataclasses: the report's JSON is these, its page draws them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from dccl_tf.metrics import Estimate
+
+# Metrics of which less is better; of all others more is.
+LOWER_IS_BETTER = ("log_loss/liked",)
+# What the tables show, in this order; report.json has every metric.
+COLUMNS = {
+    "next": ("hr@1/neg100", "hr@5/neg100", "hr@10/neg100", "ndcg@5/neg100", "ndcg@10/neg100", "ndcg@10/full"),
+    "liked": ("macro_auc/liked", "log_loss/liked"),
+}
+
+
+@dataclass(frozen=True)
+class ActivityGroup:
+    """One of the groups into which users are sorted by activity (Fig. 4)."""
+
+    users: int
+    interactions: float  # median of the group
+    values: dict[str, float]  # model to mean
+
+
+@dataclass(frozen=True)
+class VectorMap:
+    """The metapatches in two dimensions (Fig. 7)."""
+
+    points: list[list[float]]  # M pairs, by t-SNE
+    categories: list[str]  # M, each device's most frequent category
+    purity: float  # share of the 10 nearest vectors (in K dimensions) with the device's own category
+    shuffled_purity: float  # the same with shuffled categories
+
+
+@dataclass(frozen=True)
+class Case:
+    """One long-tail user (Fig. 6)."""
+
+    user: str
+    interactions: int
+    history: list[str]  # newest last
+    held_out: str
+    top: dict[str, list[str]]  # model to its five best items
+
+
+@dataclass(frozen=True)
+class ProtocolResults:
+    """One protocol's findings."""
+
+    models: dict[str, dict[str, Estimate]]  # model to metric to estimate
+    baseline: str  # the fair one: as much data, no devices
+    differences: dict[str, dict[str, Estimate]]  # model to metric to its paired difference from the baseline
+    metric: str  # of the activity groups
+    activity: list[ActivityGroup]
+    vectors: VectorMap | None
+    case: Case | None
+    curves: dict[str, dict[str, Any]]  # training stage to its loss and validation by epoch
+    devices: list[dict[str, Any]]  # of each round: real devices, uploads, agreement with the fleet
+    bundle: dict[str, Any]  # size, identity and certificate of the last one
+    split: dict[str, int]
+    seconds: dict[str, float]  # of each stage
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that a run found."""
+
+    dataset: str
+    source: str
+    counts: dict[str, int]  # what loading read, kept and left out
+    seed: int
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    command: str
+    seconds: float
+    protocols: dict[str, ProtocolResults] = field(default_factory=dict)

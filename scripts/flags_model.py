@@ -1,0 +1,76 @@
+"""The flags that size and train a model, shared by the programs of the cloud, and the configuration they make."""
+
+from absl import flags
+
+from scripts import programs  # noqa: F401 (sets TensorFlow's environment)
+
+flags.DEFINE_integer("seed", 0, "Of everything that is left to chance.")
+flags.DEFINE_integer("rounds", 1, "Rounds between devices and cloud.", lower_bound=1)
+flags.DEFINE_integer("devices", 100, "Devices that run for real, each round; the fleet simulates all.", lower_bound=0)
+flags.DEFINE_enum("runtime", "auto", ["auto", "tflite-runtime", "ai-edge-litert", "tensorflow"], "Of real devices.")
+flags.DEFINE_enum("precision", "float32", ["float32", "float16"], "Of the exported constants.")
+flags.DEFINE_integer("metapatch_length", 16, "K, floats that a device trains.", lower_bound=1)
+flags.DEFINE_list("bottlenecks", ["16", "16", "16"], "R of the patch at each junction.")
+flags.DEFINE_list("junctions", ["1", "1", "1"], "1 for each junction that carries a patch, 0 for one that does not.")
+flags.DEFINE_integer("history_length", 50, "T, newest items that a model sees.", lower_bound=1)
+flags.DEFINE_integer("item_width", 32, "Width of an item's embedding.", lower_bound=1)
+flags.DEFINE_list("hidden", ["64", "32", "32"], "Widths of DIN's fully connected layers.")
+flags.DEFINE_float("dropout", 0.2, "In DIN, while it trains.")
+flags.DEFINE_integer("negatives", 4, "Protocol next: items drawn for each click.", lower_bound=1)
+flags.DEFINE_integer("batch_rows", 32, "Packed rows (of 32 positions) a batch.", lower_bound=1)
+flags.DEFINE_integer("epochs", 20, "Of pretraining, at most.", lower_bound=1)
+flags.DEFINE_float("learning_rate", 3e-3, "Of pretraining.")
+flags.DEFINE_integer("round_epochs", 10, "Of the cloud's training in each round, at most.", lower_bound=1)
+flags.DEFINE_float("round_learning_rate", 1e-3, "Of the cloud's training in each round.")
+flags.DEFINE_integer("basis_epochs", 3, "Of learning the basis.", lower_bound=1)
+flags.DEFINE_float("basis_learning_rate", 1e-3, "Of learning the basis.")
+flags.DEFINE_float("beta", 0.1, "Weight of the teachers (Eq. 5 and 7).")
+flags.DEFINE_float("device_learning_rate", 0.05, "Of the vector on a device.")
+flags.DEFINE_integer("device_epochs", 10, "On a device, at most.", lower_bound=1)
+flags.DEFINE_float("pull", 10.0, "Precision of the prior that holds a vector near its start.")
+flags.DEFINE_float("gate_margin", 0.0, "Held-out log loss that the personal model must win by.")
+flags.DEFINE_enum("device_optimizer", "adam", ["adam", "sgd"], "Of the vector on a device.")
+
+
+def config(values: flags.FlagValues, protocol: str):  # noqa: ANN201 (a DcclConfig, whose module imports TensorFlow)
+    """The configuration that the flags ask for."""
+    from dccl_tf.fleet import FleetConfig
+    from dccl_tf.rounds import DcclConfig
+    from dccl_tf.trainer import TrainConfig
+
+    return DcclConfig(
+        protocol=protocol,
+        rounds=values.rounds,
+        devices=values.devices,
+        seed=values.seed,
+        metapatch_length=values.metapatch_length,
+        bottlenecks=_numbers("bottlenecks", values.bottlenecks),
+        junctions=tuple(map(bool, _numbers("junctions", values.junctions))),
+        history_length=values.history_length,
+        item_width=values.item_width,
+        hidden=_numbers("hidden", values.hidden),
+        dropout=values.dropout,
+        negatives=values.negatives,
+        batch_rows=values.batch_rows,
+        pretraining=TrainConfig(epochs=values.epochs, learning_rate=values.learning_rate),
+        incremental=TrainConfig(epochs=values.round_epochs, learning_rate=values.round_learning_rate),
+        basis=TrainConfig(epochs=values.basis_epochs, learning_rate=values.basis_learning_rate),
+        beta=values.beta,
+        fleet=FleetConfig(
+            optimizer=values.device_optimizer,
+            learning_rate=values.device_learning_rate,
+            epochs=values.device_epochs,
+            pull=values.pull,
+            gate_margin=values.gate_margin,
+            seed=0,
+        ),
+        precision=values.precision,
+        runtime=values.runtime,
+    )
+
+
+def _numbers(name: str, words: list[str]) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in words)
+    except ValueError:
+        raise ValueError(f"{name}: expected whole numbers separated by commas, got {','.join(words)}") from None

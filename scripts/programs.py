@@ -1,0 +1,42 @@
+"""What every program needs: its help, its environment before TensorFlow is imported, and errors as one line."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+# Read when TensorFlow is imported, so set before any module that imports it.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+from absl import app, flags, logging
+
+
+def start(main: Callable[[list[str]], int | None], module: str, *flag_modules: str, words: bool = False) -> None:
+    """Runs a program as a console command.
+
+    Args:
+      main: takes the words of the command line, returns the exit code.
+      module: `__name__` of the program, whose docstring is the help's beginning.
+      *flag_modules: names of other modules whose flags its `--help` shows.
+      words: whether the command line may hold words among the flags.
+    """
+    # absl's --help shows the docstring and flags of the program that was started: the console command's stub.
+    sys.modules["__main__"].__doc__ = sys.modules[module].__doc__
+    for name in (module, *flag_modules):
+        for flag in flags.FLAGS.flags_by_module_dict().get(name, ()):
+            flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+    flags.FLAGS.set_gnu_getopt(words)
+    app.run(main)
+
+
+def run(name: str, work: Callable[[], Any]) -> int:
+    """Does the work; what the user can mend ends as one line on standard error and the exit code 1."""
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.INFO)
+    try:
+        work()
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,98 @@
+"""The whole loop of device-cloud collaborative learning on one data set (the paper's Algorithm 1).
+
+Pretrains a DIN, learns the basis of its patches, exports one certified .tflite, lets devices train their vectors on
+a TFLite runtime, collects the vectors, distils them into the cloud model, exports the next bundle and upgrades the
+devices. Then judges every model on held-out clicks, prints the tables and writes report.html and report.json.
+
+  dccl-run                                                    MovieLens-100K, both protocols
+  dccl-run --dataset=ml-1m --data_dir=ml-1m.zip --output_dir=runs/ml-1m
+  dccl-run --dataset=synthetic --protocols=liked --rounds=3
+  dccl-run --dataset=table --interactions=clicks.csv --label_column=clicked
+
+A killed run continues from --output_dir; a second run with the same seed gives the same numbers.
+"""
+
+import hashlib
+import importlib.metadata
+import platform
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from absl import flags, logging
+
+from scripts import flags_data, flags_model, programs
+
+_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Where everything goes; by default runs/DATASET-seedSEED.")
+_PROTOCOLS = flags.DEFINE_list(
+    "protocols", None, "next, liked or both; by default both where the log has labels, else next."
+)
+
+
+def main(argv: list[str]) -> int:
+    """Runs the program; returns the exit code."""
+    return programs.run("dccl-run", lambda: _run(argv))
+
+
+def _run(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise ValueError(f"expected flags alone, got {' '.join(argv[1:])}")
+    began = time.perf_counter()
+    from dccl_tf import rounds
+    from dccl_tf.findings import protocol_results
+    from dccl_tf.report import Results, jsonable, results_table, write_report
+
+    values = flags.FLAGS
+    log, oracle = flags_data.load_log(values)
+    logging.info("%s", log.source)
+    protocols = _PROTOCOLS.value or (["next"] if log.labels is None else ["next", "liked"])
+    config = flags_model.config(values, protocols[0])
+    configs = {name: replace(config, protocol=name) for name in protocols}
+    folder = Path(_OUTPUT_DIR.value or f"runs/{values.dataset}-seed{config.seed}")
+    found = {}
+    for name, one in configs.items():
+        logging.info("Protocol %s", name)
+        outcome = rounds.run(log, one, folder / name, _identity(log))
+        found[name] = protocol_results(log, one, outcome, oracle)
+    results = Results(
+        dataset=values.dataset,
+        source=log.source,
+        counts=log.counts,
+        seed=config.seed,
+        settings=jsonable({key: value for key, value in asdict(config).items() if key != "protocol"}),
+        versions=_versions(),
+        command=" ".join(["dccl-run", *sys.argv[1:]]),
+        seconds=round(time.perf_counter() - began, 1),
+        protocols=found,
+    )
+    page = write_report(results, folder)
+    print(f"\n{results_table(results)}\n\nresults: {page} and {page.with_suffix('.json')}")
+    print(f"TensorBoard: tensorboard --logdir {folder}")
+
+
+def _identity(log) -> str:  # noqa: ANN001 (an InteractionLog, whose module is not imported for --help)
+    """SHA-256 of a log's content, so that a run is not continued with other data."""
+    digest = hashlib.sha256()
+    for column in (log.items, log.timestamps, log.labels, log.offsets, log.users.profile, log.catalogue.categories):
+        digest.update(b"" if column is None else column.tobytes())
+    return digest.hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in ("tensorflow", "keras", "numpy", "protobuf", "tflite-runtime", "ai-edge-litert"):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def cli() -> None:
+    """The console command `dccl-run`."""
+    programs.start(main, __name__, flags_data.__name__, flags_model.__name__)
+
+
+if __name__ == "__main__":
+    cli()
