@@ -8,7 +8,8 @@ from dccl_tf.evaluate import NextEvaluator, UserValues
 from dccl_tf.metrics import estimate, paired_estimate
 from dccl_tf.progress import progress
 from dccl_tf.report import ActivityGroup, Case, ProtocolResults, VectorMap
-from dccl_tf.rounds import DcclConfig, Outcome
+from dccl_tf.rounds import Outcome
+from dccl_tf.run_config import DcclConfig
 
 BASELINE = "DIN, same data"
 GROUPS = 20

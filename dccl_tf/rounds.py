@@ -9,7 +9,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,66 +21,18 @@ from absl import logging
 from dccl_tf import fleet, real_devices
 from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.schema import InteractionLog, Span, Split
-from dccl_tf.data.sequences import split_liked, split_next
-from dccl_tf.evaluate import Evaluator, LikedEvaluator, NextEvaluator, Vectors
+from dccl_tf.evaluate import Evaluator, Vectors
 from dccl_tf.fleet import FleetConfig, FleetVectors
 from dccl_tf.momodistill import Teachers, distill_cloud, learn_basis
 from dccl_tf.pretrain import pretrain
 from dccl_tf.real_devices import RealDevices
+from dccl_tf.run_config import DcclConfig, evaluators, split_log, training_data, untrained
 from dccl_tf.stages import Stages, write_text
 from dccl_tf.trainer import History, TrainConfig
 from dccl_tf.training_data import TrainingData
 from dccl_tf.vectors import VectorStore
 from device_runtime import Bundle, heldout_rows, training_schedule
 from export import Sizes, export_bundle
-from protos import dccl_pb2
-
-
-@dataclass(frozen=True)
-class DcclConfig:
-    """Everything that a run depends on beside the log."""
-
-    protocol: str = "next"  # or "liked"
-    rounds: int = 1
-    devices: int = 100  # run for real on a TFLite runtime, each round
-    seed: int = 0
-    metapatch_length: int = 16  # K
-    bottlenecks: tuple[int, ...] = (16, 16, 16)  # R of each junction
-    junctions: tuple[bool, ...] = (True, True, True)
-    history_length: int = 50  # T
-    item_width: int = 32
-    hidden: tuple[int, ...] = (64, 32, 32)
-    dropout: float = 0.2
-    negatives: int = 4  # items drawn for each click, protocol "next"
-    positions: int = 32  # S
-    batch_rows: int = 32
-    pretraining: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=20, learning_rate=3e-3))
-    incremental: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=10, learning_rate=1e-3))
-    basis: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=3, learning_rate=1e-3))
-    rehearsal: float = 0.4  # newest share of the pretraining half on which the basis is learned before f sees it
-    simulate: bool = True  # users have an offset of their own while the first basis is learned
-    beta: float = 0.1  # weight of the teachers in Eq. 5 and 7
-    fleet: FleetConfig = field(default_factory=FleetConfig)
-    precision: str = "float32"
-    runtime: str = "auto"
-
-    def __post_init__(self) -> None:
-        if self.protocol not in ("next", "liked"):
-            raise ValueError(f"protocol: expected 'next' or 'liked', got {self.protocol!r}")
-        if self.rounds < 1:
-            raise ValueError(f"rounds: expected at least 1, got {self.rounds}")
-        if self.devices < 0:
-            raise ValueError(f"devices: expected 0 or more, got {self.devices}")
-        if not 0.0 < self.rehearsal < 1.0:
-            raise ValueError(f"rehearsal: expected a share in (0, 1), got {self.rehearsal}")
-        if self.beta < 0:
-            raise ValueError(f"beta: expected 0 or more, got {self.beta}")
-
-    def training(self) -> dccl_pb2.Training:
-        """The defaults that travel to phones, the same as the fleet's."""
-        names = ("optimizer", "learning_rate", "epochs", "pull", "heldout_fraction", "gate_margin")
-        settings = {name: getattr(self.fleet, name) for name in names}
-        return dccl_pb2.Training(negatives=self.negatives if self.protocol == "next" else 0, **settings)
 
 
 @dataclass(frozen=True)
@@ -111,14 +63,25 @@ class Outcome:
         }
 
 
-def evaluators(log: InteractionLog, split: Split, config: DcclConfig) -> tuple[Evaluator, Evaluator]:
-    """The judges of validation, by which training stops, and of test."""
-    if config.protocol == "next":
-        return (
-            NextEvaluator(log, split.valid, config.history_length, seed=config.seed + 1),
-            NextEvaluator(log, split.test, config.history_length, seed=config.seed, full=True),
-        )
-    return tuple(LikedEvaluator(log, span, config.history_length) for span in (split.valid, split.test))
+def teachers_of(store: VectorStore, bundle: bytes, cloud: CloudModel, users: int) -> Teachers:
+    """The personal models of a bundle, from the vectors that passed the cloud's checks.
+
+    Args:
+      store: of vectors.
+      bundle: identity of the bundle that they were trained on.
+      cloud: the model that the bundle was exported from.
+      users: U.
+
+    Raises:
+      ValueError: there is no vector of this bundle.
+    """
+    uploaded = store.newest(bundle)
+    owners = real_devices.users_of(uploaded.device_ids)
+    vectors = np.zeros((users, cloud.metapatch.length), np.float32)
+    known = np.zeros(users, bool)
+    if len(owners):
+        vectors[owners], known[owners] = uploaded.vectors, True
+    return Teachers(cloud, vectors, known)
 
 
 def run(log: InteractionLog, config: DcclConfig, folder: Path, data_identity: str) -> Outcome:
@@ -139,12 +102,15 @@ class _Run:
     def __init__(self, log: InteractionLog, config: DcclConfig, folder: Path, data_identity: str) -> None:
         self.log, self.config, self.folder = log, config, folder
         self.stages = Stages(folder, jsonable(asdict(config)) | {"data": data_identity})
-        self.split = (split_next if config.protocol == "next" else split_liked)(log, config.rounds)
+        self.split = split_log(log, config)
         self.valid, self.test = evaluators(log, self.split, config)
         self.store = VectorStore.open(f"sqlite:///{folder / 'vectors.sqlite'}")
 
     def all(self) -> Outcome:
-        shipped = self.learned(self.untrained(), self.split.pretrain, "pretrain", None, self.rehearsed())
+        keras.utils.set_random_seed(self.config.seed)
+        shipped = self.learned(
+            untrained(self.log, self.config), self.split.pretrain, "pretrain", None, self.rehearsed()
+        )
         din = same_data = shipped
         bundles = [self.export(shipped, 0, parent=b"")]
         start: np.ndarray | None = None
@@ -154,7 +120,7 @@ class _Run:
             seen.append(self.data(span, seed=self.config.seed + 100))
             devices = self.personalised(shipped, seen, number, start)
             facts = self.collected(bundles[-1], seen[-1], devices, number)
-            teachers = self.teachers(bundles[-1], shipped)
+            teachers = teachers_of(self.store, bundles[-1].identity, shipped, len(self.log.users))
             held = self.held_out(seen)
             same_data = self.learned(same_data, span, f"same_data{number}", None, held, basis=False)
             distilled = self.learned(shipped, span, f"distill{number}", teachers, held)
@@ -178,30 +144,10 @@ class _Run:
         )
 
     def data(self, span: Span, seed: int) -> TrainingData:
-        config = self.config
-        return TrainingData(
-            self.log, span, config.protocol, config.history_length, config.positions, config.batch_rows,
-            config.negatives, seed,
-        )  # fmt: skip
+        return training_data(self.log, self.config, span, seed)
 
     def validation(self, cloud: CloudModel) -> Callable[[], float]:
         return lambda: float(np.nanmean(self.valid(cloud)[self.valid.selection_metric]))
-
-    def untrained(self) -> CloudModel:
-        config = self.config
-        keras.utils.set_random_seed(config.seed)
-        return CloudModel.for_data(
-            self.log.catalogue,
-            self.log.users,
-            length=config.metapatch_length,
-            bottlenecks=config.bottlenecks,
-            junctions=config.junctions,
-            history_length=config.history_length,
-            history_labels=config.protocol == "liked",
-            item_width=config.item_width,
-            hidden=config.hidden,
-            dropout=config.dropout,
-        )
 
     def learned(
         self,
@@ -343,16 +289,6 @@ class _Run:
         active = np.flatnonzero(first.stop > first.start)
         config = self.config
         return RealDevices.choose(active, config.devices, config.seed, self.folder / f"devices{number}", config.runtime)
-
-    def teachers(self, bundle: Bundle, cloud: CloudModel) -> Teachers:
-        """The personal models of a bundle, from the vectors that passed the cloud's checks."""
-        uploaded = self.store.newest(bundle.identity)
-        users = real_devices.users_of(uploaded.device_ids)
-        vectors = np.zeros((len(self.log.users), self.config.metapatch_length), np.float32)
-        vectors[users] = uploaded.vectors
-        known = np.zeros(len(self.log.users), bool)
-        known[users] = True
-        return Teachers(cloud, vectors, known)
 
     def train(self, how: Callable[..., History], name: str, *args: Any, **options: Any) -> None:
         """Runs one training stage with its checkpoints and logs, and keeps its curve."""

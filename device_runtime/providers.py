@@ -8,6 +8,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +101,8 @@ def _version(name: str) -> str:
 
 def _load(name: str) -> Provider:
     module = importlib.import_module(MODULES[name])
+    # TensorFlow's interpreter announces at every construction that it will move to ai-edge-litert.
+    warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated.*")
     if name == "tensorflow":
         return Provider(name, module.__version__, module.lite.Interpreter, _plain(module.lite.experimental))
     return Provider(name, _version(name), module.Interpreter, _plain(module))

@@ -60,6 +60,16 @@ class Subject:
         """Of logits and vectors; float16 constants are exact to 3 digits."""
         return 1e-5 if self.precision == "float32" else 1e-2
 
+    @property
+    def reference(self) -> DeviceModule:
+        """The module whose training the file must repeat: with the weights that the file has, rounded ones included."""
+        if self.precision == "float32":
+            return self.module
+        rounded = self.cloud.copy()
+        for variable in rounded.trainable_variables:
+            variable.assign(variable.numpy().astype(self.precision).astype(np.float32))
+        return DeviceModule(rounded, self.sizes, self.module.optimizer)
+
     def calls(self) -> Calls:
         return golden_calls(self.cloud.din.config, self.sizes, self.cloud.metapatch.length, self.seed)
 
@@ -207,7 +217,7 @@ def _start(run: Any, subject: Subject, candidate: Candidate) -> Check:
 def _training(run: Any, subject: Subject, candidate: Candidate) -> Iterator[Check]:
     """Steps agree with TensorFlow, and one step is a function of state and batch."""
     calls = [subject.call("init"), *[subject.call("train")] * STEPS, subject.call("get")]
-    functions = subject.module.functions
+    functions = subject.reference.functions
     expected = [functions[name](**{k: tf.constant(v) for k, v in inputs.items()}) for name, inputs in calls]
     answers = run(*calls)
     moved = _difference(answers[-1]["vector"], expected[-1]["vector"].numpy())

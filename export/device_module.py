@@ -43,7 +43,7 @@ class DeviceModule(tf.Module):
         super().__init__()
         # Not attributes that tf.Module tracks: the file must hold no Keras variable.
         self._parts = (lambda: cloud, sizes)
-        self._update = vector_optimizer.optimizer(optimizer)
+        self.optimizer, self._update = optimizer, vector_optimizer.optimizer(optimizer)
         # What a first moment holds of the gradient after one step from 0.
         self.first_moment_share = 1.0 - vector_optimizer.BETA_1 if optimizer == "adam" else 1.0
         length = cloud.metapatch.length

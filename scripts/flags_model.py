@@ -35,7 +35,7 @@ flags.DEFINE_enum("device_optimizer", "adam", ["adam", "sgd"], "Of the vector on
 def config(values: flags.FlagValues, protocol: str):  # noqa: ANN201 (a DcclConfig, whose module imports TensorFlow)
     """The configuration that the flags ask for."""
     from dccl_tf.fleet import FleetConfig
-    from dccl_tf.rounds import DcclConfig
+    from dccl_tf.run_config import DcclConfig
     from dccl_tf.trainer import TrainConfig
 
     return DcclConfig(

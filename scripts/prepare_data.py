@@ -11,12 +11,12 @@ with 0, or with 1 and one line on what was wrong. Needs no TensorFlow.
 import sys
 
 import numpy as np
-from absl import app, flags, logging
+from absl import flags, logging
 
 from dccl_tf.data.schema import InteractionLog, Span
 from dccl_tf.data.sequences import padding_share
 from dccl_tf.data.storage import save_log
-from scripts import flags_data
+from scripts import flags_data, programs
 
 _OUTPUT = flags.DEFINE_string("output", None, "The .npz file to write.")
 _POSITIONS = (8, 16, 32, 64)
@@ -69,12 +69,7 @@ def describe(log: InteractionLog) -> str:
 
 def cli() -> None:
     """The console command `dccl-prepare-data`."""
-    # absl's --help shows the flags of the program that was started, which is the console command's stub.
-    sys.modules["__main__"].__doc__ = __doc__
-    for module in (__name__, flags_data.__name__):
-        for flag in flags.FLAGS.flags_by_module_dict().get(module, ()):
-            flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
-    app.run(main)
+    programs.start(main, __name__, flags_data.__name__)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 
 from device_runtime import (
     Bundle,
@@ -37,6 +37,7 @@ from device_runtime import (
     read_operators,
     replay_goldens,
 )
+from scripts import programs
 
 _BUNDLE = flags.DEFINE_string("bundle", None, "Folder or zip of the bundle.")
 _STATE = flags.DEFINE_string("state", None, "The device's own folder; made if absent.")
@@ -309,12 +310,7 @@ def _cell(value: Any) -> str:
 
 def cli() -> None:
     """The console command `dccl-device`."""
-    # absl stops at the first word unless told otherwise, and shows the help of the program that was started.
-    flags.FLAGS.set_gnu_getopt(True)
-    sys.modules["__main__"].__doc__ = __doc__
-    for flag in flags.FLAGS.flags_by_module_dict().get(__name__, ()):
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
-    app.run(main)
+    programs.start(main, __name__, words=True)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,9 @@ def test_adam_equals_keras():
     start = np.array([0.5, -1.0, 2.0], np.float32)
     gradients = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
     variable = tf.Variable(start)
-    keras_adam = tf.keras.optimizers.Adam(0.05)
+    keras_adam = tf.keras.optimizers.Adam(
+        0.05, vector_optimizer.BETA_1, vector_optimizer.BETA_2, vector_optimizer.EPSILON
+    )
     state = vector_optimizer.start(tf.constant(start))
     for gradient in gradients:
         keras_adam.apply_gradients([(tf.constant(gradient), variable)])
@@ -71,11 +73,11 @@ def test_adam_equals_keras():
 
 
 def test_momentum_by_hand():
-    """Two steps of gradient 1 at rate 0.1: 0.1, then 0.1 * 1.9."""
+    """Two steps of gradient 1 at rate 0.1: 0.1, then 0.1 * (1 + 29/32)."""
     state = vector_optimizer.start(tf.zeros([1]))
     for _ in range(2):
         state = vector_optimizer.sgd(state, tf.ones([1]), 0.1)
-    np.testing.assert_allclose(state.vector, [-0.29], atol=1e-7)
+    np.testing.assert_allclose(state.vector, [-0.290625], atol=1e-7)
 
 
 def test_masked_keeps_the_state_of_resting_devices():

@@ -15,7 +15,7 @@ STEPS = 3
 
 
 def batches(epoch: int) -> tf.data.Dataset:
-    """Three batches of four rows that depend on the epoch's number alone; odd items are liked, the last row has no weight."""
+    """Three batches of four rows, made of the epoch's number alone. Odd items are liked; the last row has no weight."""
 
     def batch(step: int) -> dict:
         random = np.random.default_rng([epoch, step])

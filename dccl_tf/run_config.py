@@ -1,0 +1,117 @@
+"""What a run is made of: its settings, and the split, samples, model and judges that follow from them.
+
+`rounds` puts these together; the programs that do one stage alone use them too.
+"""
+
+from dataclasses import dataclass, field
+
+from dccl_tf.cloud_model import CloudModel
+from dccl_tf.data.schema import InteractionLog, Span, Split
+from dccl_tf.data.sequences import split_liked, split_next
+from dccl_tf.evaluate import Evaluator, LikedEvaluator, NextEvaluator
+from dccl_tf.fleet import FleetConfig
+from dccl_tf.trainer import TrainConfig
+from dccl_tf.training_data import TrainingData
+from protos import dccl_pb2
+
+
+@dataclass(frozen=True)
+class DcclConfig:
+    """Everything that a run depends on beside the log."""
+
+    protocol: str = "next"  # or "liked"
+    rounds: int = 1
+    devices: int = 100  # run for real on a TFLite runtime, each round
+    seed: int = 0
+    metapatch_length: int = 16  # K
+    bottlenecks: tuple[int, ...] = (16, 16, 16)  # R of each junction
+    junctions: tuple[bool, ...] = (True, True, True)
+    history_length: int = 50  # T
+    item_width: int = 32
+    hidden: tuple[int, ...] = (64, 32, 32)
+    dropout: float = 0.2
+    negatives: int = 4  # items drawn for each click, protocol "next"
+    positions: int = 32  # S
+    batch_rows: int = 32
+    pretraining: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=20, learning_rate=3e-3))
+    incremental: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=10, learning_rate=1e-3))
+    basis: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=3, learning_rate=1e-3))
+    rehearsal: float = 0.4  # newest share of the pretraining half on which the basis is learned before f sees it
+    simulate: bool = True  # users have an offset of their own while the first basis is learned
+    beta: float = 0.1  # weight of the teachers in Eq. 5 and 7
+    fleet: FleetConfig = field(default_factory=FleetConfig)
+    precision: str = "float32"
+    runtime: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.protocol not in ("next", "liked"):
+            raise ValueError(f"protocol: expected 'next' or 'liked', got {self.protocol!r}")
+        if self.rounds < 1:
+            raise ValueError(f"rounds: expected at least 1, got {self.rounds}")
+        if self.devices < 0:
+            raise ValueError(f"devices: expected 0 or more, got {self.devices}")
+        if not 0.0 < self.rehearsal < 1.0:
+            raise ValueError(f"rehearsal: expected a share in (0, 1), got {self.rehearsal}")
+        if self.beta < 0:
+            raise ValueError(f"beta: expected 0 or more, got {self.beta}")
+
+    def training(self) -> dccl_pb2.Training:
+        """The defaults that travel to phones, the same as the fleet's."""
+        names = ("optimizer", "learning_rate", "epochs", "pull", "heldout_fraction", "gate_margin")
+        settings = {name: getattr(self.fleet, name) for name in names}
+        return dccl_pb2.Training(negatives=self.negatives if self.protocol == "next" else 0, **settings)
+
+
+def split_log(log: InteractionLog, config: DcclConfig) -> Split:
+    """The phases of a run."""
+    return (split_next if config.protocol == "next" else split_liked)(log, config.rounds)
+
+
+def joined(split: Split, name: str) -> Span:
+    """The span called "pretrain", "rounds" (all of them) or "all" (both)."""
+    spans = {
+        "pretrain": split.pretrain,
+        "rounds": Span(split.rounds[0].start, split.rounds[-1].stop),
+        "all": Span(split.pretrain.start, split.rounds[-1].stop),
+    }
+    return spans[name]
+
+
+def training_data(log: InteractionLog, config: DcclConfig, span: Span, seed: int) -> TrainingData:
+    """The samples of a span, in the sizes of a run."""
+    return TrainingData(
+        log,
+        span,
+        config.protocol,
+        config.history_length,
+        positions=config.positions,
+        batch_rows=config.batch_rows,
+        negatives=config.negatives,
+        seed=seed,
+    )
+
+
+def untrained(log: InteractionLog, config: DcclConfig) -> CloudModel:
+    """A model of the configuration's sizes; set Keras's seed before."""
+    return CloudModel.for_data(
+        log.catalogue,
+        log.users,
+        length=config.metapatch_length,
+        bottlenecks=config.bottlenecks,
+        junctions=config.junctions,
+        history_length=config.history_length,
+        history_labels=config.protocol == "liked",
+        item_width=config.item_width,
+        hidden=config.hidden,
+        dropout=config.dropout,
+    )
+
+
+def evaluators(log: InteractionLog, split: Split, config: DcclConfig) -> tuple[Evaluator, Evaluator]:
+    """The judges of validation, by which training stops, and of test."""
+    if config.protocol == "next":
+        return (
+            NextEvaluator(log, split.valid, config.history_length, seed=config.seed + 1),
+            NextEvaluator(log, split.test, config.history_length, seed=config.seed, full=True),
+        )
+    return tuple(LikedEvaluator(log, span, config.history_length) for span in (split.valid, split.test))

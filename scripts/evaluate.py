@@ -1,0 +1,66 @@
+"""Judges a cloud model, and its devices' personal models, on held-out clicks.
+
+dccl-evaluate --checkpoint=cloud.keras --protocol=liked
+dccl-evaluate --checkpoint=cloud.keras --protocol=next --store=sqlite:///vectors.sqlite --bundle=bundle
+"""
+
+import numpy as np
+from absl import flags
+
+from scripts import flags_data, flags_model, programs
+
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The .keras file of a cloud model.")
+_PROTOCOL = flags.DEFINE_enum("protocol", "next", ["next", "liked"], "How to judge.")
+_STORE = flags.DEFINE_string("store", None, "URL of a vector store: judge the personal models too.")
+_BUNDLE = flags.DEFINE_string("bundle", None, "The bundle of this checkpoint, on which the vectors were trained.")
+_SPAN = flags.DEFINE_enum("on", "test", ["valid", "test"], "Which held-out interactions.")
+
+
+def main(argv: list[str]) -> int:
+    """Runs the program; returns the exit code."""
+    return programs.run("dccl-evaluate", lambda: _run(argv))
+
+
+def _run(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise ValueError(f"expected flags alone, got {' '.join(argv[1:])}")
+    if not _CHECKPOINT.value:
+        raise ValueError("checkpoint: expected a .keras file, got none")
+    if bool(_STORE.value) != bool(_BUNDLE.value):
+        raise ValueError(f"store, bundle: expected both or neither, got {_STORE.value} and {_BUNDLE.value}")
+    import keras
+
+    from dccl_tf import run_config
+    from dccl_tf.evaluate import Vectors
+    from dccl_tf.metrics import estimate
+    from dccl_tf.real_devices import users_of
+    from dccl_tf.report.table import cell
+    from dccl_tf.vectors import VectorStore
+    from device_runtime import Bundle
+
+    config = flags_model.config(flags.FLAGS, _PROTOCOL.value)
+    log, _ = flags_data.load_log(flags.FLAGS)
+    cloud = keras.saving.load_model(_CHECKPOINT.value)
+    judge = run_config.evaluators(log, run_config.split_log(log, config), config)[_SPAN.value == "test"]
+    models = {"cloud": None}
+    if _STORE.value:
+        found = VectorStore.open(_STORE.value).newest(Bundle.open(_BUNDLE.value).identity)
+        theta = np.zeros((len(log.users), cloud.metapatch.length), np.float32)
+        gates = np.zeros(len(log.users), np.float32)
+        users = users_of(found.device_ids)
+        theta[users], gates[users] = found.vectors, np.nan_to_num(found.gates)
+        models["personal"] = Vectors(theta, gates)
+    for name, vectors in models.items():
+        print(name)
+        for metric, values in judge(cloud, vectors).items():
+            if not metric.startswith("neg_"):
+                print(f"  {metric:16} {cell(metric, estimate(values))}")
+
+
+def cli() -> None:
+    """The console command `dccl-evaluate`."""
+    programs.start(main, __name__, flags_data.__name__, flags_model.__name__)
+
+
+if __name__ == "__main__":
+    cli()

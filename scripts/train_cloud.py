@@ -1,0 +1,94 @@
+"""Trains a cloud model by one stage of the paper: from data, from devices' vectors, or the basis of the patches.
+
+  dccl-train-cloud --stage=pretrain --protocol=liked --output=pretrained.keras             Eq. 4
+  dccl-train-cloud --stage=basis --checkpoint=pretrained.keras --output=cloud.keras        Eq. 7 with theta = 0
+  dccl-train-cloud --stage=distill --checkpoint=cloud.keras --store=sqlite:///vectors.sqlite \\
+      --bundle=bundle --output=next.keras                                                  Eq. 5, then Eq. 7
+
+`distill` takes the newest vector of each device that was trained on --bundle; --checkpoint must be the model that
+the bundle was exported from. Device ids name users as user-NUMBER, the number of the user in the log.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from scripts import flags_data, flags_model, programs
+
+_STAGE = flags.DEFINE_enum("stage", "pretrain", ["pretrain", "distill", "basis"], "What to learn.")
+_PROTOCOL = flags.DEFINE_enum("protocol", "next", ["next", "liked"], "What the samples are.")
+_SPAN = flags.DEFINE_enum("span", None, ["pretrain", "rounds", "all"], "Samples: by default pretrain; distill: rounds.")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The .keras file to go on from.")
+_OUTPUT = flags.DEFINE_string("output", None, "The .keras file to write.")
+_STORE = flags.DEFINE_string("store", None, "distill: URL of the vector store, such as sqlite:///vectors.sqlite.")
+_BUNDLE = flags.DEFINE_string("bundle", None, "distill: the bundle that the vectors were trained on.")
+_WORK_DIR = flags.DEFINE_string("work_dir", None, "Checkpoints and TensorBoard logs; a killed run goes on from here.")
+
+
+def main(argv: list[str]) -> int:
+    """Runs the program; returns the exit code."""
+    return programs.run("dccl-train-cloud", lambda: _run(argv))
+
+
+def _run(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise ValueError(f"expected flags alone, got {' '.join(argv[1:])}")
+    if not _OUTPUT.value or Path(_OUTPUT.value).suffix != ".keras":
+        raise ValueError(f"output: expected a file that ends in .keras, got {_OUTPUT.value}")
+    if _STAGE.value != "pretrain" and not _CHECKPOINT.value:
+        raise ValueError(f"checkpoint: --stage={_STAGE.value} expects a .keras file to go on from, got none")
+    import keras
+
+    from dccl_tf import run_config
+    from dccl_tf.momodistill import distill_cloud, learn_basis
+    from dccl_tf.pretrain import pretrain
+
+    values = flags.FLAGS
+    config = flags_model.config(values, _PROTOCOL.value)
+    log, _ = flags_data.load_log(values)
+    split = run_config.split_log(log, config)
+    span = run_config.joined(split, _SPAN.value or ("rounds" if _STAGE.value == "distill" else "pretrain"))
+    data = run_config.training_data(log, config, span, config.seed)
+    keras.utils.set_random_seed(config.seed)
+    cloud = keras.saving.load_model(_CHECKPOINT.value) if _CHECKPOINT.value else run_config.untrained(log, config)
+    judge = run_config.evaluators(log, split, config)[0]
+    work = Path(_WORK_DIR.value) if _WORK_DIR.value else None
+    folders = {"checkpoint_dir": work and work / f"checkpoint-{_STAGE.value}", "log_dir": work and work / "tensorboard"}
+    validate: Callable[[], float] = lambda: float(np.nanmean(judge(cloud)[judge.selection_metric]))  # noqa: E731
+    basis = {"beta": config.beta, "pull": config.fleet.pull} | folders
+    if _STAGE.value == "pretrain":
+        pretrain(cloud, data, config.pretraining, validate=validate, **folders)
+    elif _STAGE.value == "basis":
+        learn_basis(cloud, data, None, config.basis, simulate=config.simulate, **basis)
+    else:
+        teachers = _teachers(cloud.copy(), len(log.users))
+        distill_cloud(cloud, data, teachers, config.incremental, beta=config.beta, validate=validate, **folders)
+        basis["checkpoint_dir"] = work and work / "checkpoint-basis"
+        learn_basis(cloud, data, teachers, config.basis, simulate=False, **basis)
+    cloud.save(_OUTPUT.value)
+    print(f"wrote {_OUTPUT.value}; validation {judge.selection_metric} {validate():.4f}")
+
+
+def _teachers(cloud, users: int):  # noqa: ANN001, ANN202 (types of modules that import TensorFlow)
+    """The personal models of --bundle from the vectors in --store."""
+    from dccl_tf.rounds import teachers_of
+    from dccl_tf.vectors import VectorStore
+    from device_runtime import Bundle
+
+    if not _STORE.value or not _BUNDLE.value:
+        raise ValueError(
+            f"store, bundle: --stage=distill expects both, got {_STORE.value} and {_BUNDLE.value}; "
+            "they say whose vectors to learn from"
+        )
+    return teachers_of(VectorStore.open(_STORE.value), Bundle.open(_BUNDLE.value).identity, cloud, users)
+
+
+def cli() -> None:
+    """The console command `dccl-train-cloud`."""
+    programs.start(main, __name__, flags_data.__name__, flags_model.__name__)
+
+
+if __name__ == "__main__":
+    cli()

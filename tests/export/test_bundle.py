@@ -1,0 +1,77 @@
+"""A bundle on the disk: whole or not at all, the same for the same model, opened and replayed by a device."""
+
+import numpy as np
+import pytest
+
+from device_runtime import Bundle, load_runtime, replay_goldens
+from export import CertificateError, ExportError
+from tests.export.conftest import SIZES, exported
+from tests.models import small
+
+
+def test_manifest_says_what_the_model_is(bundle):
+    manifest = bundle.manifest
+    assert (manifest.metapatch_length, manifest.history_length, manifest.items) == (small.K, small.T, small.V)
+    assert (manifest.candidates, manifest.train_batch) == (SIZES.candidates, SIZES.train_batch)
+    assert [field.name for field in manifest.profile] == ["age", "job"]
+    assert bundle.vocabulary.encode([100, 129, 55]).tolist() == [1, small.V, small.V + 1]
+
+
+def test_goldens_replay(bundle):
+    results = replay_goldens(bundle, load_runtime(bundle.model_bytes, "tensorflow"))
+    assert {result.signature for result in results} >= {
+        "infer",
+        "evaluate",
+        "train",
+        "init",
+        "rebase",
+        "get",
+        "set",
+        "reset",
+    }
+    assert all(result.passed for result in results)
+
+
+def test_same_model_gives_the_same_bytes(bundle, cloud, tmp_path):
+    again = exported(tmp_path / "again", cloud)
+    assert again.identity == bundle.identity
+    assert again.model_bytes == bundle.model_bytes
+
+
+def test_zip_opens_like_a_folder(bundle, cloud, tmp_path):
+    zipped = exported(tmp_path / "bundle.zip", cloud)
+    assert zipped.identity == bundle.identity
+
+
+def test_existing_destination_is_left_alone(bundle, cloud):
+    before = sorted(file.name for file in bundle.path.iterdir())
+    with pytest.raises(FileExistsError, match="destination"):
+        exported(bundle.path, cloud)
+    assert sorted(file.name for file in bundle.path.iterdir()) == before
+
+
+def test_failed_certificate_writes_nothing(tmp_path, monkeypatch):
+    cloud = small.cloud()
+    for tensor in cloud.metapatch.trainable_variables:
+        tensor.assign(np.zeros(tensor.shape))  # the zero trap: no vector would ever move
+    with pytest.raises(CertificateError, match="gradient at the start"):
+        exported(tmp_path / "bundle", cloud)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"protocol": "other"}, "protocol"),
+        ({"users": small.users().__class__(np.arange(2), np.zeros((2, 1), np.int32), small.FIELDS[:1])}, "users"),
+    ],
+)
+def test_what_does_not_fit_the_model_is_named(tmp_path, cloud, change, message):
+    with pytest.raises(ExportError, match=message):
+        exported(tmp_path / "bundle", cloud, **change)
+
+
+def test_bundle_with_labels_takes_them(tmp_path):
+    bundle = exported(tmp_path / "bundle", small.cloud(history_labels=True), protocol="liked")
+    assert bundle.manifest.history_labels
+    assert Bundle.open(bundle.path).identity == bundle.identity

@@ -1,0 +1,158 @@
+"""Files that run and are wrong fail their certificate (hostile rows X3 to X5, X7, X9)."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dccl_tf.cloud_model import CloudModel
+from dccl_tf.data.schema import Catalogue
+from device_runtime import load_runtime
+from export.certificate import CertificateError, Subject, certify
+from export.convert import convert
+from export.device_module import DeviceModule
+from export.runtimes import Candidate, installed
+from tests.export.conftest import SIZES, exported
+from tests.models import small
+
+HERE = [Candidate("tensorflow", delegate=False)]
+
+
+def subject(cloud, module=None, model=None, precision="float32") -> Subject:
+    module = module or DeviceModule(cloud, SIZES)
+    return Subject(model or convert(module, module.functions, precision), cloud, module, SIZES, precision)
+
+
+def failed(checks) -> set[str]:
+    return {check.name.split(" (")[0] for check in checks if not check.passed}
+
+
+def test_sound_file_passes_on_every_installed_runtime(bundle):
+    checks = bundle.certificate["checks"]
+    assert all(check["passed"] for check in checks)
+    names = {check["name"] for check in checks}
+    for candidate in installed():
+        assert f"infer equals Keras ({candidate.name})" in names
+
+
+def test_other_weights_fail_by_infer(cloud):  # X3: what the file computes is not what the cloud trained
+    module = DeviceModule(small.cloud(seed=1), SIZES)
+    with pytest.raises(CertificateError) as error:
+        certify(subject(cloud, module), HERE)
+    assert "infer equals Keras" in failed(error.value.checks)
+
+
+class Stripped(DeviceModule):
+    """A module whose item table the converter has dropped."""
+
+    def __init__(self, cloud, sizes) -> None:
+        super().__init__(cloud, sizes)
+        self._table = tf.zeros([1, cloud.din.items.width])
+
+    def _below(self, candidates, **user):
+        user["history"] = 0 * user["history"]
+        return super()._below(0 * candidates, **user)
+
+
+def test_dropped_weights_fail_by_infer_and_by_size():  # X3
+    items = 20_000  # a table that dwarfs the rest of the file
+    catalogue = Catalogue(np.arange(items), np.zeros((items + 2, 1), np.int32), ())
+    cloud = CloudModel.for_data(catalogue, small.users(), length=small.K, history_length=small.T)
+    module = Stripped(cloud, SIZES)
+    runtime = load_runtime(convert(module, module.functions), "tensorflow")
+    one = subject(cloud, module)
+    _, inputs = one.call("train")
+    runtime.call("init", **one.call("init")[1])
+    losses = [float(runtime.call("train", **inputs)["loss"][0]) for _ in range(20)]
+    assert losses[-1] < losses[0]  # and yet the loss goes down
+    with pytest.raises(CertificateError) as error:
+        certify(one, HERE)
+    assert {"infer equals Keras", "size of the file against the weights"} <= failed(error.value.checks)
+
+
+class WithKerasOptimizer(DeviceModule):
+    """A module whose `train` uses a Keras optimiser."""
+
+    def __init__(self, cloud, sizes) -> None:
+        super().__init__(cloud, sizes)
+        self.adam = keras.optimizers.Adam(0.01)
+        self.adam.build([self.vector])
+
+    def _trace(self, name, inputs):
+        if name != "train":
+            return super()._trace(name, inputs)
+
+        def train(**tensors):
+            self.adam.apply([tf.ones_like(self.vector)], [self.vector])
+            return {"loss": tf.reshape(sum(tf.reduce_sum(tf.cast(t, tf.float32)) for t in tensors.values()), [1])}
+
+        named = {key: tf.TensorSpec(spec.shape, spec.dtype, name=key) for key, spec in inputs.items()}
+        return tf.function(train).get_concrete_function(**named)
+
+
+def test_keras_optimizer_inside_train_fails(cloud):  # X4
+    with pytest.raises(CertificateError) as error:
+        certify(subject(cloud, WithKerasOptimizer(cloud, SIZES)), HERE)
+    assert "runs on tensorflow without delegate" in failed(error.value.checks), error.value
+
+
+class Forgetful(DeviceModule):
+    """A module whose training changes something else too."""
+
+    def __init__(self, cloud, sizes) -> None:
+        super().__init__(cloud, sizes)
+        self.drift = tf.Variable(tf.zeros([1]))
+
+    def _train(self, **inputs):
+        self.drift.assign_add(tf.ones([1]))
+        return super()._train(**inputs)
+
+    def _above(self, hidden, vector, gate):
+        return super()._above(hidden, vector, gate) + self.drift
+
+
+def test_training_that_changes_more_than_the_vector_fails(cloud):  # X5, as batch norm's averages would
+    with pytest.raises(CertificateError) as error:
+        certify(subject(cloud, Forgetful(cloud, SIZES)), HERE)
+    assert "nothing but the vector changes in 100 steps" in failed(error.value.checks)
+
+
+def test_dropout_of_the_cloud_is_off_in_the_file(bundle, cloud):  # X5: the fixture's model has dropout 0.5
+    assert cloud.din.config.dropout == 0.5
+    runtime = load_runtime(bundle.model_bytes, "tensorflow")
+    calls = subject(cloud, model=b"-").calls()
+    init, train = (next(inputs for name, inputs in calls if name == wanted) for wanted in ("init", "train"))
+    losses = set()
+    for _ in range(3):
+        runtime.call("init", **init)
+        losses.add(float(runtime.call("train", **train)["loss"][0]))
+    assert len(losses) == 1
+
+
+def test_float16_trains_on_every_installed_runtime(tmp_path, cloud):  # X7
+    half = exported(tmp_path / "half", cloud, precision="float16")
+    names = [check["name"] for check in half.certificate["checks"] if check["name"].startswith("20 training steps")]
+    assert len(names) == len(installed())
+    one = subject(cloud, model=b"-")
+    _, init = one.call("init")
+    _, train = one.call("train", learning_rate=[1e-3])
+    vectors = []
+    for model in (half.model_bytes, subject(cloud).model):
+        runtime = load_runtime(model, "tensorflow")
+        runtime.call("init", **init)
+        for _ in range(20):
+            runtime.call("train", **train)
+        vectors.append(runtime.call("get", unused=np.zeros(1, np.float32))["vector"])
+    assert 0 < np.abs(vectors[0] - vectors[1]).max() < 1e-3
+
+
+def test_outputs_of_one_shape_are_told_apart_by_name(bundle):  # X9
+    runtime = load_runtime(bundle.model_bytes, "tensorflow")
+    length = bundle.manifest.metapatch_length
+    state = {name: np.full(length, value, np.float32) for name, value in
+             (("vector", 1), ("first_moment", 2), ("second_moment", 3))}  # fmt: skip
+    runtime.call("set", **state, step=np.array([4], np.float32))
+    got = runtime.call("get", unused=np.zeros(1, np.float32))
+    for name, values in state.items():
+        np.testing.assert_array_equal(got[name], values)
+    assert got["step"] == 4

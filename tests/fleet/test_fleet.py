@@ -1,0 +1,123 @@
+"""The fleet is the devices: same samples, same order, same vectors as the runtime with the exported file."""
+
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from dccl_tf import fleet
+from dccl_tf.data.schema import Span
+from dccl_tf.data.synthetic import synthetic_log
+from dccl_tf.fleet import FleetConfig
+from dccl_tf.real_devices import RealDevices, compare
+from dccl_tf.run_config import DcclConfig, training_data, untrained
+from dccl_tf.vectors import VectorStore
+from device_runtime import heldout_rows, training_schedule
+from export import Sizes, export_bundle
+
+USERS = 20
+ORDER = {"schedule": training_schedule, "heldout_rows": heldout_rows}
+
+
+def settings(protocol: str, **changes) -> DcclConfig:
+    """30 steps: 10 epochs of the 3 batches of 8 that 24 training rows fill."""
+    trained = {"batch": 8, "epochs": 10, "learning_rate": 0.05, "pull": 2.0} | changes
+    sizes = {"history_length": 12, "metapatch_length": 6, "negatives": 2}
+    return DcclConfig(protocol=protocol, fleet=FleetConfig(**trained), **sizes)
+
+
+def phase(log, config: DcclConfig):
+    """Interactions 5 to 35 of every user, or 5 to 15 where negatives make three rows of each."""
+    stop = 35 if config.protocol == "liked" else 15
+    count = len(log.users)
+    return training_data(log, config, Span(np.full(count, 5), np.full(count, stop)), seed=7)
+
+
+@pytest.fixture(scope="module")
+def log():
+    return synthetic_log(3, users=USERS, items=100, shortest=36, mean_length=40, longest=44)[0]
+
+
+@pytest.mark.parametrize("runtime", ["tflite-runtime", "ai-edge-litert", "tensorflow"])
+@pytest.mark.parametrize(("protocol", "optimizer"), [("liked", "adam"), ("next", "sgd")])
+def test_fleet_equals_real_devices(log, tmp_path, runtime, protocol, optimizer):
+    if find_spec(runtime.replace("-", "_")) is None:
+        pytest.skip(f"{runtime} is not installed here")
+    config = settings(protocol, optimizer=optimizer, learning_rate=0.05 if optimizer == "adam" else 0.02)
+    cloud, data = untrained(log, config), phase(log, config)
+    simulated = fleet.personalize(cloud, [data], config.fleet, **ORDER)
+    assert set(simulated.samples) == {24}
+    store = VectorStore.open(f"sqlite:///{tmp_path / 'vectors.sqlite'}")
+    bundle = export_bundle(
+        cloud, tmp_path / "bundle", catalogue=log.catalogue, users=log.users, protocol=protocol,
+        training=config.training(), sizes=Sizes(candidates=10, train_batch=8),
+    )  # fmt: skip
+    real = RealDevices.choose(np.arange(USERS), USERS, 0, tmp_path / "devices", runtime)
+    results = real.personalize(bundle, data, store)
+    assert {result["report"]["steps"] for result in results} == {30}
+    found = compare(results, simulated)
+    assert found["devices"] == USERS
+    assert found["largest_difference"] < 1e-5
+    assert found["equal_gates"] == USERS
+    assert np.abs(simulated.vectors - fleet_start(cloud, log)).max() > 0.05  # and the vectors did move
+
+
+def fleet_start(cloud, log):
+    return cloud.encoder.start(log.users.profile).numpy()
+
+
+def test_devices_at_once_do_not_matter(log):
+    config = settings("liked")
+    cloud = untrained(log, config)
+    one, many = (
+        fleet.personalize(cloud, [phase(log, c)], c.fleet, **ORDER)
+        for c in (settings("liked", devices_at_once=7), config)
+    )
+    np.testing.assert_allclose(one.vectors, many.vectors, atol=1e-6)
+    np.testing.assert_array_equal(one.gates, many.gates)
+
+
+def test_no_epochs_only_weigh(log):
+    config = settings("liked", epochs=0)
+    cloud = untrained(log, config)
+    start = np.random.default_rng(0).normal(size=(USERS, 6)).astype(np.float32)
+    found = fleet.personalize(cloud, [phase(log, config)], config.fleet, start=start, **ORDER)
+    np.testing.assert_array_equal(found.vectors, start)
+    np.testing.assert_array_equal(found.gates, (found.personal_loss < found.cloud_loss).astype(np.float32))
+
+
+def test_users_without_samples_keep_their_start(log):
+    config = settings("liked")
+    cloud = untrained(log, config)
+    data = phase(log, config).of_users(np.array([3, 4]))
+    found = fleet.personalize(cloud, [data], config.fleet, **ORDER)
+    idle = np.setdiff1d(np.arange(USERS), [3, 4])
+    np.testing.assert_array_equal(found.vectors[idle], fleet_start(cloud, log)[idle])
+    assert found.samples.nonzero()[0].tolist() == [3, 4]
+    assert not found.gates[idle].any()
+
+
+def test_a_huge_prior_holds_every_vector_at_its_start(log):
+    config = settings("liked", optimizer="sgd", learning_rate=1e-7, pull=1e6)
+    cloud = untrained(log, config)
+    found = fleet.personalize(cloud, [phase(log, config)], config.fleet, **ORDER)
+    np.testing.assert_allclose(found.vectors, fleet_start(cloud, log), atol=1e-4)
+
+
+def test_bad_settings_are_named():
+    for wrong, message in (
+        ({"epochs": -1}, "epochs"),
+        ({"heldout_fraction": 1.0}, "heldout"),
+        ({"optimizer": "x"}, "x"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            FleetConfig(**wrong)
+
+
+def test_no_tensorflow_in_the_devices_process():
+    program = "import sys, json, device_runtime.batch; print(json.dumps('tensorflow' in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) is False
