@@ -4,6 +4,9 @@ dccl-evaluate --checkpoint=cloud.keras --protocol=liked
 dccl-evaluate --checkpoint=cloud.keras --protocol=next --store=sqlite:///vectors.sqlite --bundle=bundle
 """
 
+if not __package__:
+    import _root  # noqa: F401 (run by its path)
+
 import numpy as np
 from absl import flags
 

@@ -8,6 +8,9 @@ The data flags name the log that the model was trained on: its item ids become t
 fields the profile. Nothing is written unless every check passes. Ends with 0, or with 1 and one line on what failed.
 """
 
+if not __package__:
+    import _root  # noqa: F401 (run by its path)
+
 from pathlib import Path
 
 from absl import flags, logging

@@ -8,10 +8,11 @@ Another program then takes --dataset=prepared --interactions=clicks.npz. Without
 with 0, or with 1 and one line on what was wrong. Needs no TensorFlow.
 """
 
-import sys
+if not __package__:
+    import _root  # noqa: F401 (run by its path)
 
 import numpy as np
-from absl import flags, logging
+from absl import flags
 
 from dccl_tf.data.schema import InteractionLog, Span
 from dccl_tf.data.sequences import padding_share
@@ -25,20 +26,17 @@ _PERCENTILES = (0, 10, 25, 50, 75, 90, 99, 100)
 
 def main(argv: list[str]) -> int:
     """Runs the program; returns the exit code."""
-    if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.INFO)  # which source was used, and its licence
-    try:
-        if len(argv) > 1:
-            raise ValueError(f"expected flags alone, got {' '.join(argv[1:])}")
-        log, _ = flags_data.load_log(flags.FLAGS)
-        print(describe(log))
-        if _OUTPUT.value:
-            path = save_log(log, _OUTPUT.value)
-            print(f"\nwrote {path} ({path.stat().st_size:,} bytes)")
-    except (ValueError, OSError) as error:
-        print(f"dccl-prepare-data: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return programs.run("dccl-prepare-data", lambda: _run(argv))
+
+
+def _run(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise ValueError(f"expected flags alone, got {' '.join(argv[1:])}")
+    log, _ = flags_data.load_log(flags.FLAGS)
+    print(describe(log))
+    if _OUTPUT.value:
+        path = save_log(log, _OUTPUT.value)
+        print(f"\nwrote {path} ({path.stat().st_size:,} bytes)")
 
 
 def describe(log: InteractionLog) -> str:

@@ -12,6 +12,9 @@ devices. Then judges every model on held-out clicks, prints the tables and write
 A killed run continues from --output_dir; a second run with the same seed gives the same numbers.
 """
 
+if not __package__:
+    import _root  # noqa: F401 (run by its path)
+
 import hashlib
 import importlib.metadata
 import platform

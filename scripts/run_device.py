@@ -18,6 +18,9 @@ All but the first two take --bundle and --state, the device's own folder, which 
 Ends with 0, or with 1 and one line on what was wrong. --json prints one JSON object instead of text.
 """
 
+if not __package__:
+    import _root  # noqa: F401 (run by its path)
+
 import json
 import sys
 from collections.abc import Callable, Iterator

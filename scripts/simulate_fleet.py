@@ -5,6 +5,9 @@
 --checkpoint is the model that --bundle was exported from. The samples are each user's second half, as in dccl-run.
 """
 
+if not __package__:
+    import _root  # noqa: F401 (run by its path)
+
 import numpy as np
 from absl import flags
 

@@ -9,6 +9,9 @@
 the bundle was exported from. Device ids name users as user-NUMBER, the number of the user in the log.
 """
 
+if not __package__:
+    import _root  # noqa: F401 (run by its path)
+
 from collections.abc import Callable
 from pathlib import Path
 

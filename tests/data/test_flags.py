@@ -1,5 +1,6 @@
 """From flags to a log, and the program that prepares data."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from dccl_tf.data.storage import read_log
 from scripts.flags_data import load_log
 
 ROOT = Path(__file__).parents[2]
+CLI = "def cli()"
 
 
 @pytest.fixture
@@ -97,3 +99,18 @@ def test_the_program_ends_with_one_line_on_what_is_wrong(tmp_path):
 def test_the_program_needs_no_tensorflow():
     program = "import sys, scripts.prepare_data; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize(
+    "program", sorted(path.stem for path in (ROOT / "scripts").glob("*.py") if CLI in path.read_text())
+)
+def test_a_program_runs_by_its_path_from_anywhere_without_installing(program, tmp_path):
+    # -S leaves out site-packages, and with them a checkout that is installed there; the libraries are named instead.
+    packages = [path for path in sys.path if path.endswith("site-packages")]
+    environment = {"PYTHONPATH": os.pathsep.join(packages), "PATH": os.environ["PATH"]}
+    command = [sys.executable, "-S", str(ROOT / "scripts" / f"{program}.py"), "--help"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert not done.stderr
+    assert "\nflags:\n" in done.stdout
