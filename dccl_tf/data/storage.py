@@ -1,9 +1,11 @@
 """A prepared log as one `.npz` file: arrays and JSON, no pickle, so that reading a file never runs code."""
 
+import hashlib
 import json
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,16 +61,39 @@ def read_log(path: str | Path) -> InteractionLog:
         with np.load(path, allow_pickle=False) as archive:
             arrays = dict(archive)
         words = json.loads(arrays["words"].tobytes())
+        if (found := words.get("format")) == FORMAT:
+            return _log(arrays, words)
     except FileNotFoundError:
         raise
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, TypeError) as error:
+    except (ValueError, LookupError, OSError, EOFError, zipfile.BadZipFile, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path}: expected a log that prepare_data wrote, got {type(error).__name__}: {error}"
         ) from error
-    if words.get("format") != FORMAT:
-        raise ValueError(f"{path}: expected format {FORMAT}, got {words.get('format')}; prepare the data again")
+    raise ValueError(f"{path}: expected format {FORMAT}, got {found}; prepare the data again")
+
+
+def log_identity(log: InteractionLog) -> str:
+    """SHA-256, in hexadecimal, of all that a log says of users, items and interactions.
+
+    What only people read (titles, counts, source) does not matter, nor does the way in which ids are stored.
+    """
+    names = [[[field.name, *field.values] for field in log.users.fields], log.catalogue.category_names]
+    parts = [json.dumps([*names, *(one.ids.tolist() for one in (log.users, log.catalogue))]).encode()]
+    for column in (log.items, log.timestamps, log.labels, log.offsets, log.users.profile, log.catalogue.categories):
+        values = b"" if column is None else np.ascontiguousarray(column).tobytes()
+        parts += [str(None if column is None else column.shape).encode(), values]
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little") + part)  # so that no two logs run together to one text
+    return digest.hexdigest()
+
+
+def _log(arrays: dict[str, np.ndarray], words: dict[str, Any]) -> InteractionLog:
     return InteractionLog(
-        **{name: arrays.get(name) for name in _ARRAYS},
+        items=arrays["items"],
+        timestamps=arrays["timestamps"],
+        labels=arrays.get("labels"),
+        offsets=arrays["offsets"],
         users=Users(
             arrays["user_ids"],
             arrays["profile"],

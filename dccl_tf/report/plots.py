@@ -6,6 +6,7 @@ from collections import Counter
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dccl_tf.report.results import ActivityGroup, VectorMap
 
@@ -26,6 +27,7 @@ def activity(groups: list[ActivityGroup], model: str, other: str, metric: str) -
     below.bar(places, gains, color=[COLOURS[2] if gain >= 0 else COLOURS[1] for gain in gains])
     below.axhline(0, color="#888888", linewidth=0.8)
     below.set_ylabel("gain")
+    below.xaxis.set_major_locator(MaxNLocator(integer=True))
     below.set_xlabel("group of users (1 = most active)")
     return _svg(figure)
 
@@ -51,6 +53,7 @@ def curves(stages: dict[str, dict]) -> str:
     axes = figure.subplots()
     for (name, history), colour in zip(stages.items(), COLOURS * 9, strict=False):
         axes.plot(np.arange(1, len(history["loss"]) + 1), history["loss"], "o-", color=colour, markersize=3, label=name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel("training loss (nats)")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)

@@ -1,0 +1,90 @@
+"""The report's files hold what they were given."""
+
+import json
+
+import numpy as np
+
+from dccl_tf.metrics import Estimate
+from dccl_tf.report import (
+    ActivityGroup,
+    Case,
+    ProtocolResults,
+    Results,
+    VectorMap,
+    jsonable,
+    results_table,
+    write_report,
+)
+
+
+def estimate(mean: float) -> Estimate:
+    return Estimate(mean, mean - 0.01, mean + 0.01, 50, 2)
+
+
+def results() -> Results:
+    rows = {
+        model: {"macro_auc/liked": estimate(auc), "log_loss/liked": estimate(loss)}
+        for model, auc, loss in (("DIN", 0.61, 0.58), ("DIN, same data", 0.62, 0.56), ("DCCL-e", 0.63, 0.57))
+    }
+    liked = ProtocolResults(
+        models=rows,
+        baseline="DIN, same data",
+        differences={"DIN": rows["DIN"]},
+        metric="macro_auc/liked",
+        activity=[ActivityGroup(25, 40.0 - i, {"DIN": 0.6, "DCCL-e": 0.6 + i / 100}) for i in range(3)],
+        vectors=VectorMap([[0.0, 1.0], [2.0, 3.0]], ["Drama", "<script>"], 0.5, 0.25),
+        case=Case("user 7", 12, ["A & B"], "C", {"DIN": ["D"]}),
+        curves={"pretrain": {"loss": [0.6, 0.5], "validation": []}},
+        devices=[
+            {
+                "devices": 3, "seconds": 1.0, "largest_difference": 1e-6, "median_difference": 1e-7, "equal_gates": 3,
+                "uploads_real": 3, "uploads_simulated": 5, "upload_bytes": 172, "receipts": {"ACCEPTED": 8},
+                "upgraded": {"largest_difference": 2e-6},
+            }
+        ],
+        bundle={"identity": "ab" * 32, "bytes": 123, "checks": [{"name": "c", "measured": "0", "bound": "0"}]},
+        split={"test_positions": 9},
+        seconds={"pretrain": 1.5},
+    )  # fmt: skip
+    return Results(
+        "ml-100k", "somewhere", {"users": 50}, 0, {"beta": 0.1}, {"python": "3"}, "dccl-run", 9.0, {"liked": liked}
+    )
+
+
+def test_table_shows_shares_in_percent_and_losses_in_nats():
+    lines = results_table(results()).splitlines()
+    assert lines[1].split() == ["macro_auc/liked", "log_loss/liked"]
+    assert lines[3].split("  ")[0] == "DIN"
+    assert "61.00 [60.00, 62.00]" in lines[3]
+    assert "0.5800 [0.5700, 0.5900]" in lines[3]
+
+
+def test_json_holds_every_figure(tmp_path):
+    write_report(results(), tmp_path)
+    found = json.loads((tmp_path / "report.json").read_text())
+    assert found["protocols"]["liked"]["models"]["DCCL-e"]["macro_auc/liked"]["mean"] == 0.63
+    assert found["protocols"]["liked"]["models"]["DIN"]["log_loss/liked"]["skipped"] == 2
+
+
+def test_page_is_one_file_that_escapes_what_it_shows(tmp_path):
+    page = write_report(results(), tmp_path).read_text()
+    assert "A &amp; B" in page
+    assert "<script>" not in page
+    assert 'src="http' not in page
+    assert page.count("<svg") == 3
+
+
+def test_best_is_marked_by_the_metric_s_direction(tmp_path):
+    page = write_report(results(), tmp_path).read_text()
+    assert '<td class="best">63.00' in page  # the highest AUC
+    assert '<td class="best">0.5600' in page  # the lowest loss
+
+
+def test_same_results_give_the_same_bytes(tmp_path):
+    one, two = (write_report(results(), tmp_path / name) for name in "ab")
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_what_json_has_not_becomes_plain():
+    value = jsonable({"a": np.float32(0.5), "b": np.array([1, 2]), "c": float("nan"), "d": b"\x01"})
+    assert value == {"a": 0.5, "b": [1, 2], "c": None, "d": "01"}

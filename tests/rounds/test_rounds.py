@@ -1,0 +1,97 @@
+"""Algorithm 1 end to end on a small made-up log: the same again, resumed after a kill, refused with other settings."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from dccl_tf import rounds
+from dccl_tf.data.synthetic import synthetic_log
+from dccl_tf.findings import protocol_results
+from dccl_tf.run_config import DcclConfig
+from dccl_tf.trainer import TrainConfig
+from export.runtimes import Candidate
+
+CONFIG = DcclConfig(
+    protocol="liked",
+    devices=5,
+    history_length=8,
+    metapatch_length=4,
+    pretraining=TrainConfig(epochs=3, learning_rate=0.01),
+    incremental=TrainConfig(epochs=2, learning_rate=0.01),
+    basis=TrainConfig(epochs=1, learning_rate=0.01),
+)
+
+
+@pytest.fixture(autouse=True)
+def one_runtime(monkeypatch):
+    """Certificates on one runtime alone: here the loop is tested, not the file."""
+    monkeypatch.setattr("export.certificate.installed", lambda: [Candidate("tensorflow", delegate=False)])
+
+
+@pytest.fixture(scope="module")
+def log_and_oracle():
+    return synthetic_log(2, users=60, items=100, shortest=16, mean_length=25, longest=40)
+
+
+def judged(outcome) -> dict[str, np.ndarray]:
+    return {name: outcome.evaluator(*model)["log_loss/liked"] for name, model in outcome.models().items()}
+
+
+@pytest.fixture(scope="module")
+def finished(log_and_oracle, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("export.certificate.installed", lambda: [Candidate("tensorflow", delegate=False)])
+        folder = tmp_path_factory.mktemp("finished")
+        return folder, rounds.run(log_and_oracle[0], CONFIG, folder, "log")
+
+
+def test_devices_upload_and_agree_with_the_fleet(finished):
+    (facts,) = finished[1].agreement
+    assert facts["devices"] == 5
+    assert facts["median_difference"] < 1e-5
+    assert facts["receipts"] == {"ACCEPTED": facts["uploads_real"] + facts["uploads_simulated"]}
+    assert facts["upgraded"]["median_difference"] < 1e-5
+    assert [bundle.manifest.parent for bundle in finished[1].bundles] == [b"", finished[1].bundles[0].identity]
+
+
+def test_killed_run_resumes_to_the_same_numbers(log_and_oracle, finished, tmp_path, monkeypatch):
+    learn = rounds.distill_cloud
+    monkeypatch.setattr(rounds, "distill_cloud", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        rounds.run(log_and_oracle[0], CONFIG, tmp_path, "log")
+    monkeypatch.setattr(rounds, "distill_cloud", learn)
+    monkeypatch.setattr(rounds, "pretrain", lambda *_, **__: pytest.fail("a finished stage ran again"))
+    resumed = judged(rounds.run(log_and_oracle[0], CONFIG, tmp_path, "log"))
+    for name, values in judged(finished[1]).items():
+        np.testing.assert_allclose(resumed[name], values, atol=1e-6, err_msg=name)
+
+
+def test_other_settings_in_one_folder_are_refused(log_and_oracle, finished):
+    other = dataclasses.replace(CONFIG, beta=0.9)
+    with pytest.raises(ValueError, match="another beta"):
+        rounds.run(log_and_oracle[0], other, finished[0], "log")
+
+
+def test_findings_hold_every_model_and_the_oracle(log_and_oracle, finished):
+    log, oracle = log_and_oracle
+    found = protocol_results(log, CONFIG, finished[1], oracle)
+    assert list(found.models) == ["DIN", "DIN, same data", "DCCL-e", "DCCL-m", "DCCL-m + devices", "oracle"]
+    auc = {name: row["macro_auc/liked"].mean for name, row in found.models.items()}
+    assert auc["oracle"] == max(auc.values())
+    assert sum(group.users for group in found.activity) <= 60
+    assert found.bundle["checks"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"protocol": "x"}, "protocol"),
+        ({"rounds": 0}, "rounds"),
+        ({"rehearsal": 1.0}, "rehearsal"),
+        ({"beta": -1}, "beta"),
+    ],
+)
+def test_bad_settings_are_named(setting, message):
+    with pytest.raises(ValueError, match=message):
+        DcclConfig(**setting)
