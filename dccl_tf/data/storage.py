@@ -24,7 +24,13 @@ def save_log(log: InteractionLog, path: str | Path) -> Path:
 
     Returns:
       The file's path.
+
+    Raises:
+      ValueError: ids of Python objects, which only a pickle could hold.
     """
+    for name, ids in (("users.ids", log.users.ids), ("catalogue.ids", log.catalogue.ids)):
+        if ids.dtype.hasobject:
+            raise ValueError(f"{name}: expected int64 or text of NumPy's own (`ids.astype(str)`), got Python objects")
     path = Path(path)
     path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +49,7 @@ def save_log(log: InteractionLog, path: str | Path) -> Path:
     unfinished = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
     try:
         with unfinished.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
+            np.savez_compressed(file, **arrays)
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -5,10 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dccl_tf.data.schema import Catalogue
-from dccl_tf.data.storage import read_log, save_log
+from dccl_tf.data.storage import FORMAT, log_identity, read_log, save_log
 from dccl_tf.data.synthetic import synthetic_log
 from tests.data.logs import log_of
+
+
+def with_item_ids(log, ids):
+    return replace(log, catalogue=replace(log.catalogue, ids=np.array(ids)))
 
 
 def equal(one, other):
@@ -31,8 +34,7 @@ def test_everything_comes_back(tmp_path):
 
 
 def test_ids_of_text_and_a_log_without_labels(tmp_path):
-    log = log_of([1, 2])
-    log = replace(log, catalogue=Catalogue(np.array(["ä", "b"]), log.catalogue.categories, ("even", "odd")))
+    log = with_item_ids(log_of([1, 2]), ["ä", "b"])
     back = read_log(save_log(log, tmp_path / "log"))
     assert back.catalogue.ids.tolist() == ["ä", "b"]
     assert back.labels is None
@@ -45,7 +47,14 @@ def test_no_other_file_is_left_behind(tmp_path):
     assert len(read_log(tmp_path / "log.npz").items) == 3
 
 
-@pytest.mark.parametrize("kind", ["empty", "text", "cut", "other", "pickle"])
+def test_ids_that_only_a_pickle_could_hold_are_refused(tmp_path):
+    log = with_item_ids(log_of([1, 2]), np.array(["a", 1], object))
+    with pytest.raises(ValueError, match=r"catalogue.ids: expected .* got Python objects"):
+        save_log(log, tmp_path / "log.npz")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "cut", "other", "pickle", "list", "column lost"])
 def test_a_damaged_or_foreign_file_is_refused(tmp_path, kind):
     path = save_log(log_of([1, 2]), tmp_path / "log.npz")
     if kind == "empty":
@@ -56,10 +65,50 @@ def test_a_damaged_or_foreign_file_is_refused(tmp_path, kind):
         path.write_bytes(path.read_bytes()[:-30])
     elif kind == "other":
         np.savez(path, a=np.arange(3))
-    else:
+    elif kind == "pickle":
         np.savez(path, words=np.array([{"a": 1}], object))
+    elif kind == "list":
+        np.savez(path, words=np.frombuffer(b"[1]", np.uint8))
+    else:
+        with np.load(path) as archive:
+            np.savez(path, **{name: archive[name] for name in archive if name != "offsets"})
     with pytest.raises(ValueError, match="expected a log that prepare_data wrote"):
         read_log(path)
+
+
+def test_a_file_of_a_later_format_is_named(tmp_path):
+    np.savez(tmp_path / "log.npz", words=np.frombuffer(b'{"format": 99}', np.uint8))
+    with pytest.raises(ValueError, match=rf"expected format {FORMAT}, got 99; prepare the data again"):
+        read_log(tmp_path / "log.npz")
+
+
+def test_a_log_read_back_is_the_same_log(tmp_path):
+    log = with_item_ids(log_of([1, 2], [2], labels=True), ["ä", "b"])
+    assert log_identity(read_log(save_log(log, tmp_path / "log.npz"))) == log_identity(log)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda log: with_item_ids(log, [500, 502]),
+        lambda log: replace(log, labels=None),
+        lambda log: replace(log, labels=1 - log.labels),
+        lambda log: replace(log, items=log.items[::-1]),
+        lambda log: replace(log, timestamps=log.timestamps + 1),
+        lambda log: replace(log, offsets=np.array([0, 1, 3])),
+        lambda log: replace(log, users=replace(log.users, profile=log.users.profile + 1)),
+        lambda log: replace(log, catalogue=replace(log.catalogue, category_names=("odd", "even"))),
+    ],
+)
+def test_another_log_has_another_identity(change):
+    log = log_of([1, 2], [2], labels=True)
+    assert log_identity(change(log)) != log_identity(log)
+
+
+def test_what_only_people_read_does_not_change_the_identity():
+    log = log_of([1, 2], [2])
+    other = replace(log, source="elsewhere", counts={"a": 1}, catalogue=replace(log.catalogue, titles=("A", "B")))
+    assert log_identity(other) == log_identity(log)
 
 
 def test_a_missing_file_is_named(tmp_path):
