@@ -21,7 +21,7 @@ CLOUD = [
     "jinja2>=3.1,<4",
     "tqdm>=4.66,<5",
 ]
-DEV = ["pytest>=8,<10", "hypothesis>=6.100,<7", "ruff>=0.12,<1"]
+DEV = ["pytest>=8,<10", "hypothesis>=6.100,<7", "ruff>=0.12,<1", "ai-edge-litert>=2.0,<3"]
 
 SCRIPTS = {
     "dccl-run": "run_dccl",

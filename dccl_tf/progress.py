@@ -1,8 +1,10 @@
-"""Progress of long work: one bar with rate, percent and time left, on standard error."""
+"""What people see of long work: one bar with rate, percent and time left, and not TensorFlow's notes to itself."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from absl import logging
 from tqdm import tqdm
 
 Item = TypeVar("Item")
@@ -19,3 +21,14 @@ def progress(items: Iterable[Item], description: str, total: int | None = None, 
     """
     options: dict[str, Any] = {"delay": 1.0, "mininterval": 0.5, "leave": True, "dynamic_ncols": True}
     return tqdm(items, desc=description, total=total, unit=unit, **options)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps out of the log what TensorFlow tells at level INFO of every file that it saves."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(min(before, logging.WARNING))
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.schema import InteractionLog, Span, Split
-from dccl_tf.data.sequences import split_liked, split_next
+from dccl_tf.data.sequences import split_by_time, split_liked, split_next
 from dccl_tf.evaluate import Evaluator, LikedEvaluator, NextEvaluator
 from dccl_tf.fleet import FleetConfig
 from dccl_tf.trainer import TrainConfig
@@ -20,6 +20,7 @@ class DcclConfig:
     """Everything that a run depends on beside the log."""
 
     protocol: str = "next"  # or "liked"
+    split: str = "halves"  # of each user (Section 4.2.1), or "time": the same moments for all (Appendix A.1)
     rounds: int = 1
     devices: int = 100  # run for real on a TFLite runtime, each round
     seed: int = 0
@@ -46,6 +47,8 @@ class DcclConfig:
     def __post_init__(self) -> None:
         if self.protocol not in ("next", "liked"):
             raise ValueError(f"protocol: expected 'next' or 'liked', got {self.protocol!r}")
+        if self.split not in ("halves", "time"):
+            raise ValueError(f"split: expected 'halves' or 'time', got {self.split!r}")
         if self.rounds < 1:
             raise ValueError(f"rounds: expected at least 1, got {self.rounds}")
         if self.devices < 0:
@@ -64,6 +67,8 @@ class DcclConfig:
 
 def split_log(log: InteractionLog, config: DcclConfig) -> Split:
     """The phases of a run."""
+    if config.split == "time":
+        return split_by_time(log, config.rounds, protocol=config.protocol)
     return (split_next if config.protocol == "next" else split_liked)(log, config.rounds)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from dccl_tf.progress import progress
+from dccl_tf.progress import progress, quiet
 
 Batch = dict[str, tf.Tensor]
 LossFunction = Callable[[Batch], tuple[tf.Tensor, tf.Tensor]]  # sum of weighted losses, sum of weights
@@ -75,8 +75,11 @@ def fit(
       name: of the stage, for the progress bar and the logs.
 
     Raises:
+      ValueError: there is nothing to learn from.
       FloatingPointError: the loss of an epoch is not finite; the variables are those of the last good epoch.
     """
+    if steps < 1:
+        raise ValueError(f"{name}: expected at least one batch an epoch, got none: this phase of the log has no samples")
     strategy = tf.distribute.get_strategy()
     schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, decay_steps=config.epochs * steps)
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)
@@ -182,7 +185,8 @@ class _Keeper:
                 best.assign(variable)
         self._history.assign(json.dumps(asdict(self.history)))
         if self._manager:
-            self._manager.save()
+            with quiet():
+                self._manager.save()
 
     def restore_best(self) -> None:
         for best, variable in zip(self._best, self._variables, strict=True):

@@ -1,12 +1,12 @@
 """From traced signatures to one .tflite file of builtin operators, or an error that says what stands in the way."""
 
-import contextlib
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import tensorflow as tf
-from absl import logging
+
+from dccl_tf.progress import quiet
 
 PRECISIONS = ("float32", "float16")
 
@@ -47,7 +47,7 @@ def convert(
     check_precision(precision)
     for name, function in functions.items():
         _check_inputs(name, function)
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         tf.saved_model.save(module, folder, signatures=dict(functions))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
@@ -59,17 +59,6 @@ def convert(
             return converter.convert()
         except Exception as error:  # the converter raises several kinds
             raise ExportError(_explained(str(error))) from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps what TensorFlow tells of every saved function out of the caller's log."""
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
 
 
 def check_precision(precision: str) -> None:

@@ -5,6 +5,7 @@ from absl import flags
 from scripts import programs  # noqa: F401 (sets TensorFlow's environment)
 
 flags.DEFINE_integer("seed", 0, "Of everything that is left to chance.")
+flags.DEFINE_enum("split", "halves", ["halves", "time"], "Phases of each user, or the same moments for all (A.1).")
 flags.DEFINE_integer("rounds", 1, "Rounds between devices and cloud.", lower_bound=1)
 flags.DEFINE_integer("devices", 100, "Devices that run for real, each round; the fleet simulates all.", lower_bound=0)
 flags.DEFINE_enum("runtime", "auto", ["auto", "tflite-runtime", "ai-edge-litert", "tensorflow"], "Of real devices.")
@@ -40,6 +41,7 @@ def config(values: flags.FlagValues, protocol: str):  # noqa: ANN201 (a DcclConf
 
     return DcclConfig(
         protocol=protocol,
+        split=values.split,
         rounds=values.rounds,
         devices=values.devices,
         seed=values.seed,
