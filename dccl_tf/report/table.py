@@ -1,26 +1,42 @@
 """The results as aligned text for a terminal."""
 
 from dccl_tf.metrics import Estimate
-from dccl_tf.report.results import COLUMNS, ProtocolResults, Results
+from dccl_tf.report.numbers import UNCLEAR, cell, columns, difference, verdict
+from dccl_tf.report.results import ProtocolResults, Results
 
 
 def results_table(results: Results) -> str:
-    """One table a protocol: a model a row, each metric with its 95% interval over users."""
-    return "\n\n".join(_table(name, found) for name, found in results.protocols.items())
+    """Two tables a protocol, a model a row: each metric, and its paired difference from the fair baseline.
+
+    Both have 95% bootstrap intervals over users; a star marks a difference whose interval excludes 0.
+    """
+    return "\n\n".join(_tables(name, found) for name, found in results.protocols.items())
 
 
-def cell(metric: str, estimate: Estimate) -> str:
-    """A figure with its interval; shares as percentages."""
-    if metric.startswith("log_loss"):
-        return f"{estimate.mean:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"
-    return f"{100 * estimate.mean:.2f} [{100 * estimate.low:.2f}, {100 * estimate.high:.2f}]"
+def _tables(protocol: str, found: ProtocolResults) -> str:
+    metrics = columns(protocol, found)
+    rows = [[model, *(cell(metric, row.get(metric)) for metric in metrics)] for model, row in found.models.items()]
+    title = f"Protocol {protocol}: mean over users [95% bootstrap interval], shares in percent"
+    text = _aligned(title, ["", *metrics], rows)
+    if not found.differences:
+        return text
+    rows = [
+        [model, *(_starred(metric, row.get(metric)) for metric in metrics)] for model, row in found.differences.items()
+    ]
+    title = (
+        f"Difference from the fair baseline, {found.baseline}, on the same users (* = clear: the interval excludes 0)"
+    )
+    return f"{text}\n\n{_aligned(title, ['', *metrics], rows)}"
 
 
-def _table(protocol: str, found: ProtocolResults) -> str:
-    columns = [metric for metric in COLUMNS[protocol] if all(metric in row for row in found.models.values())]
-    rows = [["", *columns]]
-    rows += [[model, *(cell(metric, row[metric]) for metric in columns)] for model, row in found.models.items()]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    title = f"Protocol {protocol} (mean over users, 95% bootstrap interval; fair baseline: {found.baseline})"
-    return "\n".join([title, lines[0], "-" * len(lines[0]), *lines[1:]])
+def _starred(metric: str, paired: Estimate | None) -> str:
+    return difference(metric, paired) + (" *" if verdict(metric, paired) not in ("", UNCLEAR) else "")
+
+
+def _aligned(title: str, header: list[str], rows: list[list[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = [
+        "  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip()
+        for row in [header, *rows]
+    ]
+    return "\n".join([title, lines[0], "-" * max(map(len, lines)), *lines[1:]])
