@@ -79,7 +79,9 @@ def fit(
       FloatingPointError: the loss of an epoch is not finite; the variables are those of the last good epoch.
     """
     if steps < 1:
-        raise ValueError(f"{name}: expected at least one batch an epoch, got none: this phase of the log has no samples")
+        raise ValueError(
+            f"{name}: expected at least one batch an epoch, got none: this phase of the log has no samples"
+        )
     strategy = tf.distribute.get_strategy()
     schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, decay_steps=config.epochs * steps)
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)

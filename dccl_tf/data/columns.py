@@ -58,6 +58,9 @@ def ids(column: Column, kind: str = "auto") -> np.ndarray:
       ValueError: an empty id, a number that is not whole, or numbers and text mixed.
     """
     column.refuse_first(column.nulls, "an id")
+    if column.values.dtype == object:
+        nested = column.values.map(lambda value: isinstance(value, (list, dict, tuple, np.ndarray)))
+        column.refuse_first(nested.to_numpy(bool), "an id that is a whole number or text")
     if not column.is_text:
         if kind == "text":
             return column.values.astype(str).to_numpy().astype(str)
@@ -98,9 +101,8 @@ def times(column: Column) -> np.ndarray:
     if numeric.any() and numeric[0]:
         column.refuse_first(~numeric, "a number, as in the first row")
     dates = pd.to_datetime(values.where(~numeric), format="ISO8601", errors="coerce", utc=True)
-    column.refuse_first(
-        dates.isna().to_numpy(), "an ISO 8601 date, as in the first row" if not numeric[0] else expected
-    )
+    wrong = dates.isna().to_numpy()
+    column.refuse_first(wrong, expected if wrong[0] else "an ISO 8601 date, as in the first row")
     return _instants(dates)
 
 
@@ -132,12 +134,12 @@ def numbers(column: Column, expected: str = "a number") -> np.ndarray:
 
 def line_of(path: str, row: int, separator: str) -> int:
     """1-based line where a data row (0-based) of a CSV file with a header ends; blank lines hold no row."""
-    opener = gzip.open if path.endswith(".gz") else open
+    opener = gzip.open if path.lower().endswith(".gz") else open
     with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=separator)
         seen = -2  # the header is row -1
         for fields in reader:
-            seen += bool(fields)
+            seen += len(fields) > 1 or bool("".join(fields).strip())
             if seen == row:
                 break
         return reader.line_num
@@ -160,12 +162,12 @@ def _clock(column: Column, values: np.ndarray, expected: str) -> np.ndarray:
     column.refuse_first(~np.isfinite(values), expected)
     if (values == np.floor(values)).all() and (np.abs(values) < 2**63).all():
         return values.astype(np.int64)
-    column.refuse_first(np.abs(values) >= 2**63 / 1e6, "seconds")
+    column.refuse_first(np.abs(values) >= 2**63 / 1e6, "a time whose microseconds fit into 64 bits")
     return np.round(values * 1e6).astype(np.int64)
 
 
 def _instants(values: pd.Series) -> np.ndarray:
-    micros = values.dt.tz_localize(None) if values.dt.tz is not None else values
+    micros = values.dt.tz_convert(None) if values.dt.tz is not None else values  # to UTC
     micros = micros.astype("datetime64[us]").astype(np.int64).to_numpy()
     return micros // 1_000_000 if (micros % 1_000_000 == 0).all() else micros
 

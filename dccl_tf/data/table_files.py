@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +30,7 @@ class TableFile:
             raise FileNotFoundError(f"{path}: there is no such file")
         suffixes = [suffix.lower() for suffix in Path(path).suffixes]
         kind = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] == ".gz" else (suffixes or [""])[-1]
+        kind = ".parquet" if Path(path).is_dir() else kind
         self.separator = _CSV.get(kind)
         wanted = list(dict.fromkeys(wanted))
         if self.separator:
@@ -38,7 +40,7 @@ class TableFile:
         else:
             raise ValueError(f"{path}: expected .csv, .csv.gz, .tsv, .tsv.gz or .parquet, got {kind or 'no suffix'}")
         if not len(self.frame):
-            raise ValueError(f"{path}: expected at least one row, got a file with a header alone")
+            raise ValueError(f"{path}: expected at least one row, got none")
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -53,8 +55,8 @@ class TableFile:
     def _csv(self, wanted: list[str]) -> pd.DataFrame:
         options = {"sep": self.separator, "dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
         try:
-            header = pd.read_csv(self.path, nrows=0, index_col=False, **options)
-            self._require(wanted, list(header.columns))
+            header = pd.read_csv(self.path, header=None, nrows=1, **options).iloc[0].tolist()
+            self._require(wanted, header)
             frame = pd.read_csv(self.path, **options)
         except pd.errors.EmptyDataError as error:
             raise ValueError(f"{self.path}: expected a header and rows, got an empty file") from error
@@ -66,7 +68,7 @@ class TableFile:
             raise ValueError(f"{self.path}: cannot be read ({error})") from error
         if not isinstance(frame.index, pd.RangeIndex):  # pandas takes a field that the header lacks for an index
             raise ValueError(
-                f"{self.path}, line {line_of(self.path, 0, self.separator)}: expected {len(header.columns)} fields as "
+                f"{self.path}, line {line_of(self.path, 0, self.separator)}: expected {len(header)} fields as "
                 "in the header, got more"
             )
         return frame[wanted]
@@ -79,22 +81,33 @@ class TableFile:
             rows = dataset.dataset(self.path, format="parquet")
             self._require(wanted, rows.schema.names)
             table = rows.to_table(columns=wanted)
-            for place, field in enumerate(table.schema):
-                if pa.types.is_binary(field.type) or pa.types.is_large_binary(
-                    field.type
-                ):  # how older programs write text
-                    table = table.set_column(place, field.name, table.column(place).cast(pa.string()))
-            return table.to_pandas()
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.path}: expected a Parquet file, got {' '.join(str(error).split())}") from error
+        for place, field in enumerate(table.schema):
+            if pa.types.is_dictionary(field.type):  # what pandas writes for a categorical column
+                table = table.set_column(place, field.name, table.column(place).cast(field.type.value_type))
+            elif pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):  # older programs' text
+                try:
+                    table = table.set_column(place, field.name, table.column(place).cast(pa.string()))
+                except pa.ArrowInvalid as error:
+                    raise ValueError(
+                        f"{self.path}, column {field.name!r}: expected text or numbers, got bytes that are not UTF-8"
+                    ) from error
+        return table.to_pandas()
 
     def _require(self, wanted: list[str], present: list[str]) -> None:
         for name in wanted:
-            if name in present:
+            if present.count(name) == 1:
                 continue
+            if name in present:
+                raise ValueError(
+                    f"{self.path}: expected one column {name!r}, got {present.count(name)} of that name; rename one"
+                )
             near = difflib.get_close_matches(name.lower(), [column.lower() for column in present], n=1, cutoff=0.5)
             guess = next((f"; did you mean {one!r}?" for one in present if near and one.lower() == near[0]), "")
-            raise ValueError(f"{self.path}: expected a column {name!r}, got {', '.join(present)}{guess}")
+            if len(present) == 1 and self.separator and (other := re.search("[,;|\t]", present[0])):
+                guess = f"; fields are expected to be separated by {self.separator!r}, not by {other[0]!r}"
+            raise ValueError(f"{self.path}: expected a column {name!r}, got {', '.join(present) or 'none'}{guess}")
 
 
 def as_text(value: object) -> str:

@@ -58,10 +58,8 @@ def verdict(metric: str, paired: Estimate | None) -> str:
 def best(metric: str, found: ProtocolResults) -> set[str]:
     """The models with the best mean, more than one if they tie; the oracle, which knows the truth, does not compete."""
     means = {
-        model: row[metric].mean
-        for model, row in found.models.items()
-        if model != "oracle" and _known(row.get(metric))
-    }  # fmt: skip
+        model: row[metric].mean for model, row in found.models.items() if model != "oracle" and _known(row.get(metric))
+    }
     if not means:
         return set()
     winner = (min if metric in LOWER_IS_BETTER else max)(means.values())

@@ -57,7 +57,7 @@ def _section(protocol: str, found: ProtocolResults) -> dict[str, Any]:
         cells = [(cell(metric, row[metric]), model == best[metric]) for metric in columns]
         differences = found.differences.get(model)
         rows.append((model, cells, [_signed(metric, differences[metric]) if differences else "" for metric in columns]))
-    figures = {}
+    figures = {"activity": None, "vectors": None}
     if found.activity:
         figures["activity"] = Markup(plots.activity(found.activity, "DCCL-e", "DIN", found.metric))
     if found.vectors:

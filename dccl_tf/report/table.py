@@ -21,11 +21,11 @@ def _tables(protocol: str, found: ProtocolResults) -> str:
     if not found.differences:
         return text
     rows = [
-        [model, *(_starred(metric, row.get(metric)) for metric in metrics)] for model, row in found.differences.items()
+        [model, *(_starred(metric, found.differences[model].get(metric)) for metric in metrics)]
+        for model in found.models
+        if model in found.differences
     ]
-    title = (
-        f"Difference from the fair baseline, {found.baseline}, on the same users (* = clear: the interval excludes 0)"
-    )
+    title = f"Paired difference from the fair baseline, {found.baseline} (* the interval excludes 0)"
     return f"{text}\n\n{_aligned(title, ['', *metrics], rows)}"
 
 

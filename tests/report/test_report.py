@@ -1,5 +1,6 @@
 """The report's files hold what they were given."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -72,6 +73,13 @@ def test_page_is_one_file_that_escapes_what_it_shows(tmp_path):
     assert "<script>" not in page
     assert 'src="http' not in page
     assert page.count("<svg") == 3
+
+
+def test_figures_without_data_are_left_out(tmp_path):
+    whole = results()
+    bare = dataclasses.replace(whole.protocols["liked"], activity=[], vectors=None, case=None, differences={})
+    page = write_report(dataclasses.replace(whole, protocols={"liked": bare}), tmp_path).read_text()
+    assert page.count("<svg") == 1
 
 
 def test_best_is_marked_by_the_metric_s_direction(tmp_path):
