@@ -44,11 +44,12 @@ def test_forms_of_csv(write, name):
 
 
 def test_a_folder_of_parquet_files(tmp_path):
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "_SUCCESS").touch()  # as Spark leaves it
     for part, user in (("a", 1), ("b", 2)):
-        (tmp_path / "log.parquet").mkdir(exist_ok=True)
         frame = pd.DataFrame({"user_id": [user], "item_id": ["x"], "timestamp": [0]})
-        frame.to_parquet(tmp_path / "log.parquet" / f"{part}.parquet")
-    assert load_table(tmp_path / "log.parquet").users.ids.tolist() == [1, 2]
+        frame.to_parquet(tmp_path / "log" / f"{part}.parquet")
+    assert load_table(tmp_path / "log").users.ids.tolist() == [1, 2]
 
 
 def test_columns_by_other_names_and_a_byte_order_mark(write):
@@ -98,6 +99,38 @@ def test_times_of_parquet(tmp_path):
     frame.to_parquet(tmp_path / "log.parquet")
     log = load_table(tmp_path / "log.parquet")
     assert (log.timestamps.tolist(), log.items.tolist()) == ([1, 2], [2, 1])
+
+
+def test_times_of_parquet_with_a_time_zone_are_in_utc(tmp_path):
+    # At the end of summer time 01:30 comes twice in New York: at 05:30 and at 06:30 UTC.
+    utc = pd.Series(pd.to_datetime(["2020-11-01 06:30", "2020-11-01 05:30"])).dt.tz_localize("UTC")
+    frame = pd.DataFrame({"user_id": [1, 1], "item_id": [1, 2], "timestamp": utc.dt.tz_convert("America/New_York")})
+    frame.to_parquet(tmp_path / "log.parquet")
+    log = load_table(tmp_path / "log.parquet")
+    assert (log.items.tolist(), np.diff(log.timestamps).tolist()) == ([2, 1], [3600])
+
+
+def test_categorical_columns_of_parquet_are_what_they_stand_for(tmp_path):
+    frame = pd.DataFrame(
+        {"user_id": pd.Categorical([7, 5]), "item_id": pd.Categorical(["b", "a"]), "timestamp": [1, 2]}
+    )
+    frame.to_parquet(tmp_path / "log.parquet")
+    log = load_table(tmp_path / "log.parquet")
+    assert (log.users.ids.tolist(), log.catalogue.ids.tolist()) == ([5, 7], ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([[1], [2]], r"row 1, column 'item_id': expected an id that is a whole number or text, got array"),
+        ([b"\x80", b"\x81"], r"column 'item_id': expected text or numbers, got bytes that are not UTF-8"),
+        ([1.0, 2.5], r"row 2, column 'item_id': expected an id that is a whole number or text, got 2.5"),
+    ],
+)
+def test_ids_that_are_none_are_named(tmp_path, ids, message):
+    pd.DataFrame({"user_id": [1, 2], "item_id": ids, "timestamp": [1, 2]}).to_parquet(tmp_path / "log.parquet")
+    with pytest.raises(ValueError, match=message):
+        load_table(tmp_path / "log.parquet")
 
 
 def test_labels_and_ratings(write):
@@ -179,6 +212,10 @@ def test_a_profile_of_names_is_refused(write):
         (HEADER + "1,2,3,4\n1,2,3,4\n", "line 2: expected 3 fields as in the header, got more"),
         (HEADER + "1,2,3\n\n\n1,2,x\n", "line 5, column 'timestamp'"),
         (HEADER + '"a\nb",2,3\nc,2,x\n', "line 4, column 'timestamp'"),
+        (HEADER + "1,2,3\n   \n1,2,x\n", "line 4, column 'timestamp'"),
+        (HEADER + "1,2,01/02/2020\n", r"line 2, .*expected a time \(a number or an ISO 8601 date\), got '01/02/2020'"),
+        ("user_id,item_id,timestamp,item_id\n1,2,3,4\n", "expected one column 'item_id', got 2 of that name"),
+        ("user_id;item_id;timestamp\n1;2;3\n", "fields are expected to be separated by ',', not by ';'"),
     ],
 )
 def test_bad_rows_are_named(write, text, message):
@@ -200,6 +237,12 @@ def test_a_null_in_parquet_is_named_by_its_row(tmp_path, column):
     frame.to_parquet(tmp_path / "log.parquet")
     with pytest.raises(ValueError, match=f"log.parquet, row 2, column '{column}': expected .*, got nothing"):
         load_table(tmp_path / "log.parquet", columns=TableColumns(label="y"))
+
+
+def test_lines_of_a_compressed_file_are_counted_whatever_the_case_of_its_name(tmp_path):
+    (tmp_path / "LOG.CSV.GZ").write_bytes(gzip.compress((HEADER + "1,2,3\n1,2,x\n").encode()))
+    with pytest.raises(ValueError, match="line 3, column 'timestamp'"):
+        load_table(tmp_path / "LOG.CSV.GZ")
 
 
 def test_an_item_described_twice_is_named(write):
