@@ -43,6 +43,11 @@ class TableColumns:
             raise ValueError(f"label, rating: expected one of them, got {self.label!r} and {self.rating!r}")
         if self.id_type not in ("auto", "text"):
             raise ValueError(f"id_type: expected 'auto' or 'text', got {self.id_type!r}")
+        if not self.category_separator:
+            raise ValueError("category_separator: expected at least one character, got none")
+        for name, chosen in (("categories", self.categories), ("profile", self.profile)):
+            if len(set(chosen)) < len(chosen):
+                raise ValueError(f"{name}: expected each column once, got {', '.join(chosen)}")
 
 
 def load_table(
@@ -64,12 +69,14 @@ def load_table(
       ValueError: what is wrong with file, line (CSV, the header included) or row (Parquet), column and value.
     """
     columns = columns or TableColumns()
-    for name, wanted, path in (
-        ("items", [*columns.categories, *([columns.title] if columns.title else [])], items),
-        ("users", columns.profile, users),
+    for name, wanted, path, choices in (
+        ("items", [*columns.categories, *([columns.title] if columns.title else [])], items, "categories or a title"),
+        ("users", columns.profile, users, "profile"),
     ):
         if wanted and path is None:
             raise ValueError(f"{name}: expected a file with the column {wanted[0]!r}, got none")
+        if path is not None and not wanted:
+            raise ValueError(f"{name}: expected columns to read from {path} ({choices}), got none")
     feedback = columns.label or columns.rating
     file = TableFile(interactions, [columns.user, columns.item, columns.timestamp, *([feedback] if feedback else [])])
     user_ids, owners = _distinct(parse.ids(file[columns.user], columns.id_type))
@@ -118,7 +125,7 @@ def _catalogue(path: str | Path | None, columns: TableColumns, ids: np.ndarray, 
 
 
 def _users(path: str | Path | None, columns: TableColumns, ids: np.ndarray, counts: dict[str, int]) -> Users:
-    if path is None or not columns.profile:
+    if path is None:
         return Users(ids, np.zeros((len(ids), 1), np.int32), (ProfileField("none"),))
     file = TableFile(path, [columns.user, *columns.profile])
     rows = _rows_of(file[columns.user], columns, ids, "user", counts)
@@ -137,6 +144,11 @@ def _rows_of(
     index = pd.Index(ids)
     column.refuse_first(index.duplicated(), "each id once")
     rows = index.get_indexer(pd.Index(wanted))
+    if (rows < 0).all():
+        raise ValueError(
+            f"{column.file}, column {column.name!r}: expected ids of the interactions such as {wanted[0].item()!r}, "
+            f"got none of them but, for example, {ids[0].item()!r}"
+        )
     counts[f"{what}s_without_details"] = int((rows < 0).sum())
     counts[f"{what}_details_without_interactions"] = len(ids) - int((rows >= 0).sum())
     return rows
@@ -178,8 +190,12 @@ def _profile_field(column: Column) -> tuple[ProfileField, np.ndarray]:
         values = pd.to_numeric(text.where(text != ""), errors="coerce").to_numpy(float, na_value=np.nan)
         if (np.isnan(values) & (text != "").to_numpy()).any():
             return _named_values(column, text)
-    if len(np.unique(values[~np.isnan(values)])) <= NUMERIC_VALUES:
-        return _named_values(column, column.values.map(as_text))
+    different = len(np.unique(values[~np.isnan(values)]))
+    if different <= NUMERIC_VALUES:
+        text = column.values.map(as_text)
+        if text[text != ""].nunique() > different:  # 5 and 5.0 are one value; else codes such as "01" keep their form
+            text = pd.Series(values).map(as_text)
+        return _named_values(column, text)
     column.refuse_first(np.isinf(values), "a finite number")
     return _quantiles(column.name, values)
 

@@ -179,6 +179,18 @@ def test_profiles(write):
     assert log.counts["users_without_details"] == 1
 
 
+@pytest.mark.parametrize(
+    ("written", "expected"), [(("5", "5.0", "7"), ("5", "7")), (("01", "02", "10"), ("01", "02", "10"))]
+)
+def test_one_number_is_one_value_and_codes_keep_their_form(write, written, expected):
+    log = load_table(
+        write(HEADER + "0,1,1\n1,1,1\n2,1,1\n"),
+        users=write("user_id,level\n" + "".join(f"{i},{text}\n" for i, text in enumerate(written)), "users.csv"),
+        columns=TableColumns(profile=("level",)),
+    )
+    assert log.users.fields[0].values == expected
+
+
 def test_numeric_profile_columns_become_quantiles(write):
     users = "user_id,income\n" + "".join(f"{i},{i}\n" for i in range(100)) + "100,\n"
     log = load_table(
@@ -273,9 +285,31 @@ def test_other_files_are_refused(tmp_path, write):
         load_table(tmp_path / "latin.csv")
 
 
-def test_label_and_rating_exclude_each_other():
-    with pytest.raises(ValueError, match="label, rating: expected one of them"):
-        TableColumns(label="a", rating="b")
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"label": "a", "rating": "b"}, "label, rating: expected one of them, got 'a' and 'b'"),
+        ({"profile": ("a", "b", "a")}, "profile: expected each column once, got a, b, a"),
+        ({"category_separator": ""}, "category_separator: expected at least one character, got none"),
+        ({"id_type": "number"}, "id_type: expected 'auto' or 'text', got 'number'"),
+    ],
+)
+def test_choices_that_do_not_fit_are_named(choices, message):
+    with pytest.raises(ValueError, match=message):
+        TableColumns(**choices)
+
+
+def test_a_file_of_which_nothing_would_be_read_is_refused(write):
+    with pytest.raises(ValueError, match=r"users: expected columns to read from .*users.csv \(profile\), got none"):
+        load_table(write(HEADER + "1,1,1\n"), users=write("user_id,age\n1,5\n", "users.csv"))
+
+
+def test_details_of_none_of_the_items_are_refused(write):
+    with pytest.raises(ValueError, match=r"items.csv, column 'item_id': expected ids .* such as 10, got none .* 11"):
+        load_table(
+            write(HEADER + "1,10,1\n"), items=write("item_id,kind\n11,a\n", "items.csv"),
+            columns=TableColumns(categories=("kind",)),
+        )  # fmt: skip
 
 
 def test_a_category_column_needs_an_items_file(write):
