@@ -8,34 +8,40 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
 
-from dccl_tf.report import plots
-from dccl_tf.report.results import COLUMNS, LOWER_IS_BETTER, ProtocolResults, Results
-from dccl_tf.report.table import cell
+from dccl_tf.report import numbers, plots
+from dccl_tf.report.results import LOWER_IS_BETTER, ProtocolResults, Results
+
+COMPARED = ("DCCL-e", "DIN")  # the two models of Fig. 4
 
 
 def write_report(results: Results, folder: Path) -> Path:
-    """Writes both files and returns the page's path."""
+    """Writes both files into `folder`, which is made if need be, and returns the page's path."""
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.json").write_text(json.dumps(jsonable(asdict(results)), indent=1, sort_keys=True))
+    figures = json.dumps(jsonable(asdict(results)), indent=1, sort_keys=True, allow_nan=False)
+    (folder / "report.json").write_text(figures, encoding="utf-8")
     environment = Environment(
-        loader=PackageLoader("dccl_tf.report", "."), autoescape=select_autoescape(), undefined=StrictUndefined
+        loader=PackageLoader("dccl_tf.report", "."),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    page = environment.get_template("page.html").render(
-        results=results, sections={name: _section(name, found) for name, found in results.protocols.items()}
-    )
+    sections = [_section(name, found) for name, found in results.protocols.items()]
     path = folder / "report.html"
-    path.write_text(page)
+    path.write_text(environment.get_template("page.html").render(results=results, sections=sections), encoding="utf-8")
     return path
 
 
 def jsonable(value: Any) -> Any:
-    """Plain JSON types: NumPy's are converted, a number that is not finite becomes null."""
+    """Plain JSON types: NumPy's are converted, bytes become hex, a number that is not finite becomes null."""
     if isinstance(value, dict):
         return {str(key): jsonable(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
+    if isinstance(value, (list, tuple)):
         return [jsonable(one) for one in value]
+    if isinstance(value, np.ndarray):
+        return jsonable(value.tolist())
     if isinstance(value, np.generic):
         return jsonable(value.item())
     if isinstance(value, bytes):
@@ -46,27 +52,39 @@ def jsonable(value: Any) -> Any:
 
 
 def _section(protocol: str, found: ProtocolResults) -> dict[str, Any]:
-    """What the template shows of one protocol."""
-    columns = [metric for metric in COLUMNS[protocol] if all(metric in row for row in found.models.values())]
-    best = {}
-    for metric in columns:
-        means = {model: row[metric].mean for model, row in found.models.items() if model != "oracle"}
-        best[metric] = (min if metric in LOWER_IS_BETTER else max)(means, key=means.get)
-    rows = []
-    for model, row in found.models.items():
-        cells = [(cell(metric, row[metric]), model == best[metric]) for metric in columns]
-        differences = found.differences.get(model)
-        rows.append((model, cells, [_signed(metric, differences[metric]) if differences else "" for metric in columns]))
-    figures = {"activity": None, "vectors": None}
-    if found.activity:
-        figures["activity"] = Markup(plots.activity(found.activity, "DCCL-e", "DIN", found.metric))
-    if found.vectors:
-        figures["vectors"] = Markup(plots.vector_map(found.vectors))
-    figures["curves"] = Markup(plots.curves(found.curves))
-    return {"columns": columns, "rows": rows, "found": found, "figures": figures}
+    """What the template shows of one protocol; a figure without data is None."""
+    metrics = numbers.columns(protocol, found)
+    return {
+        "protocol": protocol,
+        "found": found,
+        "header": [_heading(metric, found) for metric in metrics],
+        "rows": {model: [_cell(metric, model, found) for metric in metrics] for model in found.models},
+        "verdicts": {
+            model: numbers.verdict(found.metric, found.differences[model].get(found.metric))
+            for model in found.models
+            if model in found.differences
+        },
+        "activity": plots.activity(found.activity, *COMPARED, found.metric) if found.activity else None,
+        "vectors": plots.vector_map(found.vectors) if found.vectors else None,
+        "curves": plots.curves(found.curves) if found.curves else None,
+        "passed": sum(check["passed"] for check in found.bundle["checks"]),
+    }
 
 
-def _signed(metric: str, difference: Any) -> str:
-    scale, digits = (1, 4) if metric.startswith("log_loss") else (100, 2)
-    low, high = (f"{scale * value:+.{digits}f}" for value in (difference.low, difference.high))
-    return f"{scale * difference.mean:+.{digits}f} [{low}, {high}]"
+def _heading(metric: str, found: ProtocolResults) -> dict[str, Any]:
+    """A column's name, how to read it and over how many users it is a mean; these are the same for every model."""
+    estimate = next(row[metric] for row in found.models.values() if metric in row)
+    order = "less is better" if metric in LOWER_IS_BETTER else "more is better"
+    return {"metric": metric, "order": order, "users": estimate.users, "skipped": estimate.skipped}
+
+
+def _cell(metric: str, model: str, found: ProtocolResults) -> dict[str, Any]:
+    estimate = found.models[model].get(metric)
+    paired = found.differences.get(model, {}).get(metric)
+    return {
+        "mean": numbers.mean(metric, estimate),
+        "interval": numbers.interval(metric, estimate),
+        "difference": numbers.difference(metric, paired),
+        "verdict": numbers.verdict(metric, paired).split(" ")[0],  # a class of the style sheet: better, worse or no
+        "best": model in numbers.best(metric, found),
+    }

@@ -73,8 +73,8 @@ def vector_map(found: VectorMap) -> Drawing:
     layers = [(name, categories == name, colour) for name, colour in zip(common, COLOURS, strict=False)]
     rest = ~np.isin(categories, common)
     if rest.any():
-        layers.insert(0, ("other", rest, OTHER))
-    for _, chosen, colour in layers:
+        layers.append(("other", rest, OTHER))
+    for _, chosen, colour in reversed(layers):
         axes.scatter(*points[chosen].T, s=11, color=colour, linewidths=0)
     axes.set_axis_off()
     description = f"Map of {len(points)} devices' vectors in the colours of {len(layers)} categories."

@@ -43,7 +43,9 @@ def results() -> Results:
                 "upgraded": {"largest_difference": 2e-6},
             }
         ],
-        bundle={"identity": "ab" * 32, "bytes": 123, "checks": [{"name": "c", "measured": "0", "bound": "0"}]},
+        bundle={"identity": "ab" * 32, "bytes": 123, "checks": [
+            {"name": "c", "measured": "0", "bound": "0", "passed": True}
+        ]},
         split={"test_positions": 9},
         seconds={"pretrain": 1.5},
     )  # fmt: skip
@@ -84,8 +86,34 @@ def test_figures_without_data_are_left_out(tmp_path):
 
 def test_best_is_marked_by_the_metric_s_direction(tmp_path):
     page = write_report(results(), tmp_path).read_text()
-    assert '<td class="best">63.00' in page  # the highest AUC
-    assert '<td class="best">0.5600' in page  # the lowest loss
+    assert '<td class="best"><b>63.00</b>' in page  # the highest AUC
+    assert '<td class="best"><b>0.5600</b>' in page  # the lowest loss
+
+
+def test_table_stars_clear_differences_in_the_order_of_the_models():
+    whole = results()
+    paired = {
+        "macro_auc/liked": Estimate(0.01, -0.01, 0.03, 50, 2),
+        "log_loss/liked": Estimate(0.01, 0.005, 0.015, 50, 0),
+    }
+    liked = dataclasses.replace(whole.protocols["liked"], differences={"DCCL-e": paired, "DIN": paired})
+    lines = results_table(dataclasses.replace(whole, protocols={"liked": liked})).splitlines()
+    assert [line.split("  ")[0] for line in lines[-2:]] == ["DIN", "DCCL-e"]
+    assert "+1.00 [-1.00, +3.00]  " in lines[-1]
+    assert lines[-1].endswith("+0.0100 [+0.0050, +0.0150] *")
+
+
+def test_page_counts_users_and_those_left_out(tmp_path):
+    assert "50 users, 2 not counted" in write_report(results(), tmp_path).read_text()
+
+
+def test_page_says_that_a_check_failed(tmp_path):
+    whole = results()
+    checks = [{"name": "c", "measured": "1", "bound": "0", "passed": ok} for ok in (True, False)]
+    liked = dataclasses.replace(whole.protocols["liked"], bundle=whole.protocols["liked"].bundle | {"checks": checks})
+    page = write_report(dataclasses.replace(whole, protocols={"liked": liked}), tmp_path).read_text()
+    assert "1 of 2 checks passed" in page
+    assert "<td>NO</td>" in page
 
 
 def test_same_results_give_the_same_bytes(tmp_path):

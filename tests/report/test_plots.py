@@ -1,0 +1,63 @@
+"""The figures say in words what they show, and survive any name."""
+
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from dccl_tf.report import plots
+from dccl_tf.report.results import ActivityGroup, VectorMap
+
+
+def vector_map(*categories: str) -> VectorMap:
+    return VectorMap([[float(i), 0.0] for i in range(len(categories))], list(categories), 0.5, 0.25)
+
+
+def test_activity_counts_the_groups_that_gain():
+    groups = [ActivityGroup(20, 30.0, {"a": 0.6, "b": other}) for other in (0.5, 0.6, 0.7)]
+    # 0.6 is above 0.5 alone
+    assert plots.activity(groups, "a", "b", "macro_auc/liked").description.startswith("a is above b in 1 of 3 groups")
+
+
+def test_curves_name_first_and_last_loss():
+    drawing = plots.curves({"one": {"loss": [0.7, 0.6, 0.5], "validation": []}})
+    assert drawing.description == "Training loss by epoch: one from 0.700 to 0.500."
+
+
+def test_curves_show_validation_where_there_is_one():
+    without = plots.curves({"one": {"loss": [0.7], "validation": []}}).svg
+    assert "validation" not in without
+    assert "validation" in plots.curves({"one": {"loss": [0.7], "validation": [-0.7]}}).svg
+
+
+def test_curves_of_many_stages_differ_in_colour():
+    legend = plots.curves({str(i): {"loss": [0.5], "validation": []} for i in range(18)}).legend
+    assert len({colour for _, colour in legend}) == 18
+
+
+@pytest.mark.parametrize("name", [r"$\frac$", "$5-$10", "_hidden", "中文", "<b>"])
+def test_map_takes_any_category_name(name):
+    assert (f"{name} (2)", plots.COLOURS[0]) in plots.vector_map(vector_map(name, name, "z")).legend
+
+
+def test_map_gathers_rare_categories_as_other():
+    names = [f"c{i}" for i in range(8) for _ in range(2)] + ["rare", "rarer"]  # eight twice, two once
+    legend = plots.vector_map(vector_map(*names)).legend
+    assert len(legend) == 9
+    assert legend[-1] == ("other (2)", plots.OTHER)
+
+
+def test_map_without_rare_categories_has_no_other():
+    assert [name for name, _ in plots.vector_map(vector_map("a", "b")).legend] == ["a (1)", "b (1)"]
+
+
+def test_figures_take_the_page_s_colours_and_have_no_paper():
+    svg = plots.curves({"one": {"loss": [0.7, 0.6], "validation": []}}).svg
+    assert "currentColor" in svg
+    assert plots._INK not in svg
+    assert "#ffffff" not in svg
+
+
+def test_figures_are_sound_xml_in_which_an_id_occurs_once():
+    svg = plots.curves({"one": {"loss": [0.7, 0.6], "validation": [0.1, 0.2]}}).svg
+    ids = [element.get("id") for element in ElementTree.fromstring(svg).iter() if element.get("id")]
+    assert len(ids) == len(set(ids))
