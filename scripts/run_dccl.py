@@ -15,7 +15,6 @@ A killed run continues from --output_dir; a second run with the same seed gives 
 if not __package__:
     import _root  # noqa: F401 (run by its path)
 
-import hashlib
 import importlib.metadata
 import platform
 import sys
@@ -43,6 +42,7 @@ def _run(argv: list[str]) -> None:
         raise ValueError(f"expected flags alone, got {' '.join(argv[1:])}")
     began = time.perf_counter()
     from dccl_tf import rounds
+    from dccl_tf.data.storage import log_identity
     from dccl_tf.findings import protocol_results
     from dccl_tf.report import Results, jsonable, results_table, write_report
 
@@ -56,7 +56,7 @@ def _run(argv: list[str]) -> None:
     found = {}
     for name, one in configs.items():
         logging.info("Protocol %s", name)
-        outcome = rounds.run(log, one, folder / name, _identity(log))
+        outcome = rounds.run(log, one, folder / name, log_identity(log))
         found[name] = protocol_results(log, one, outcome, oracle)
     results = Results(
         dataset=values.dataset,
@@ -72,14 +72,6 @@ def _run(argv: list[str]) -> None:
     page = write_report(results, folder)
     print(f"\n{results_table(results)}\n\nresults: {page} and {page.with_suffix('.json')}")
     print(f"TensorBoard: tensorboard --logdir {folder}")
-
-
-def _identity(log) -> str:  # noqa: ANN001 (an InteractionLog, whose module is not imported for --help)
-    """SHA-256 of a log's content, so that a run is not continued with other data."""
-    digest = hashlib.sha256()
-    for column in (log.items, log.timestamps, log.labels, log.offsets, log.users.profile, log.catalogue.categories):
-        digest.update(b"" if column is None else column.tobytes())
-    return digest.hexdigest()
 
 
 def _versions() -> dict[str, str]:
