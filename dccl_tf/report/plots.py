@@ -1,5 +1,6 @@
 """The report's figures: SVG without a background, whose ink takes the page's text colour, light or dark."""
 
+import hashlib
 import io
 import re
 from collections import Counter
@@ -109,7 +110,11 @@ def _by_epoch(axes: Axes, values: list[float], colour: str) -> None:
 
 
 def _svg(figure: Figure) -> str:
+    """The figure's SVG, whose ids begin with its own hash: a page with several figures may have an id only once."""
     text = io.StringIO()
     figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     svg = text.getvalue()[text.getvalue().index("<svg") :].replace(_INK, "currentColor")
-    return re.sub(r'<g id="[^"]*">', "<g>", svg)  # every figure has an axes_1, and a page may have an id only once
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # named but never referred to
+    prefix = f"f{hashlib.sha256(svg.encode()).hexdigest()[:8]}-"
+    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", svg)

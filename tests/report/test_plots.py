@@ -1,5 +1,6 @@
 """The figures say in words what they show, and survive any name."""
 
+import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -57,7 +58,15 @@ def test_figures_take_the_page_s_colours_and_have_no_paper():
     assert "#ffffff" not in svg
 
 
-def test_figures_are_sound_xml_in_which_an_id_occurs_once():
-    svg = plots.curves({"one": {"loss": [0.7, 0.6], "validation": [0.1, 0.2]}}).svg
-    ids = [element.get("id") for element in ElementTree.fromstring(svg).iter() if element.get("id")]
-    assert len(ids) == len(set(ids))
+def test_figures_on_one_page_are_sound_xml_in_which_an_id_occurs_once():
+    figures = [plots.curves({"one": {"loss": [0.7, last], "validation": [0.1, 0.2]}}).svg for last in (0.6, 0.5)]
+    page = ElementTree.fromstring(f"<div>{''.join(figures)}</div>")
+    ids = [element.get("id") for element in page.iter() if element.get("id")]
+    assert len(ids) == len(set(ids)) > 0
+
+
+def test_figures_refer_to_ids_that_they_have():
+    svg = plots.vector_map(vector_map("a", "b")).svg + plots.curves({"one": {"loss": [0.7], "validation": []}}).svg
+    used = set(re.findall(r'(?:url\(|href=")#([^")]*)', svg))
+    assert used
+    assert used <= set(re.findall(r'\bid="([^"]*)"', svg))
