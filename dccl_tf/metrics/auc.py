@@ -5,6 +5,8 @@
 
 import numpy as np
 
+from dccl_tf.metrics import checks
+
 
 def user_auc(users: np.ndarray, labels: np.ndarray, scores: np.ndarray, count: int) -> np.ndarray:
     """The inner fraction of Eq. 8 for each user: the chance that a liked item scores above one that is not.
@@ -19,13 +21,17 @@ def user_auc(users: np.ndarray, labels: np.ndarray, scores: np.ndarray, count: i
       [U]; NaN for users without items of both classes, who have no AUC.
 
     Raises:
-      ValueError: a score is NaN or a label is neither 0 nor 1.
+      ValueError: a score is NaN, a label is neither 0 nor 1, a user is not below `count`, or lengths differ.
     """
-    users, labels, scores = np.asarray(users), np.asarray(labels), np.asarray(scores)
-    if np.isnan(scores).any():
-        raise ValueError(f"scores: expected numbers, got NaN at {int(np.isnan(scores).argmax())}")
-    if not np.isin(labels, (0, 1)).all():
-        raise ValueError(f"labels: expected 0 or 1, got {labels[~np.isin(labels, (0, 1))][0]}")
+    scores = checks.numbers("scores", scores)
+    if scores.ndim != 1:
+        raise ValueError(f"scores: expected shape [N], got {scores.shape}")
+    labels, users = checks.binary(labels, like=scores), np.asarray(users)
+    checks.same_shape("users", users, like=scores)
+    if not len(scores):
+        return np.full(count, np.nan)
+    if users.dtype.kind not in "iu" or users.min() < 0 or users.max() >= count:
+        raise ValueError(f"users: expected whole numbers from 0 to {count - 1}, got {users.min()} to {users.max()}")
     order = np.lexsort((scores, users))
     users, labels, scores = users[order], labels[order], scores[order]
     sizes = np.bincount(users, minlength=count)
@@ -43,16 +49,21 @@ def group_auc(auc: np.ndarray, samples: np.ndarray) -> float:
 
     Args:
       auc: [U], NaN for users to leave out.
-      samples: [U].
+      samples: [U], at least 0.
+
+    Returns:
+      NaN if no user with samples counts.
     """
-    known = ~np.isnan(auc)
-    return float(np.average(auc[known], weights=samples[known])) if known.any() else float("nan")
+    auc, samples = np.asarray(auc, float), checks.numbers("samples", samples)
+    checks.same_shape("samples", samples, like=auc)
+    if (samples < 0).any():
+        raise ValueError(f"samples: expected at least 0, got {samples.min()}")
+    counts = ~np.isnan(auc) & (samples > 0)
+    return float(np.average(auc[counts], weights=samples[counts])) if counts.any() else float("nan")
 
 
 def _tied_ranks(users: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Ranks from 1 of values sorted by user and score; equal neighbours share the mean of their places."""
-    if not len(scores):
-        return np.zeros(0)
     starts = np.flatnonzero(np.r_[True, (users[1:] != users[:-1]) | (scores[1:] != scores[:-1])])
     stops = np.r_[starts[1:], len(scores)]
     return np.repeat((starts + 1 + stops) / 2, stops - starts)
