@@ -8,8 +8,6 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-import tensorflow as tf
-
 from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.schema import Catalogue, Users
 from device_runtime import Bundle, read_operators
@@ -64,18 +62,17 @@ def export_bundle(
         raise FileExistsError(f"destination: expected a new folder or zip, got {destination}, which exists")
     check_precision(precision)
     _check_fit(cloud, catalogue, users, protocol)
-    module = DeviceModule(cloud, sizes, training.optimizer)
+    module = DeviceModule(cloud, sizes, training.optimizer, precision)
     model = convert(module, module.functions, precision)
     subject = Subject(model, cloud, module, sizes, precision, seed)
     checks = certify(subject)
     calls = subject.calls()
     outputs = Candidate("tensorflow", delegate=False).run(model, calls)
-    made_with = {"tensorflow": tf.__version__}
     files = {
         "model.tflite": model,
         "vocabulary.pb": _vocabulary(catalogue).SerializeToString(),
         "goldens.pb": as_message(calls, outputs).SerializeToString(deterministic=True),
-        "certificate.json": json.dumps(as_json(checks, made_with, precision), indent=1).encode(),
+        "certificate.json": json.dumps(as_json(checks, precision), indent=1).encode(),
     }
     config = cloud.din.config
     manifest = dccl_pb2.Manifest(

@@ -15,7 +15,7 @@ from device_runtime import read_operators
 from export.convert import ExportError
 from export.device_module import DeviceModule, Sizes
 from export.goldens import Arrays, golden_calls
-from export.operator_versions import NEWEST, OLDEST_RUNTIME
+from export.operator_versions import OLDEST_RUNTIME, too_new
 from export.runtimes import Candidate, RuntimeFailed, installed
 
 Calls = list[tuple[str, Arrays]]
@@ -68,7 +68,7 @@ class Subject:
         rounded = self.cloud.copy()
         for variable in rounded.trainable_variables:
             variable.assign(variable.numpy().astype(self.precision).astype(np.float32))
-        return DeviceModule(rounded, self.sizes, self.module.optimizer)
+        return DeviceModule(rounded, self.sizes, self.module.optimizer, self.precision)
 
     def calls(self) -> Calls:
         return golden_calls(self.cloud.din.config, self.sizes, self.cloud.metapatch.length, self.seed)
@@ -109,12 +109,13 @@ def certify(subject: Subject, candidates: list[Candidate] | None = None) -> list
     return checks
 
 
-def as_json(checks: list[Check], runtimes: dict[str, str], precision: str) -> dict[str, Any]:
-    """The content of certificate.json."""
+def as_json(checks: list[Check], precision: str) -> dict[str, Any]:
+    """The content of certificate.json: the same for the same file, checked on the same runtimes."""
     return {
         "precision": precision,
         "oldest_runtime": OLDEST_RUNTIME,
-        "made_with": runtimes,
+        "made_with": {"tensorflow": tf.__version__},
+        "certified_on": {candidate.runtime: candidate.version for candidate in installed()},
         "checks": [asdict(check) for check in checks],
     }
 
@@ -123,11 +124,7 @@ def _of_the_file(subject: Subject) -> Iterator[Check]:
     operators = read_operators(subject.model)
     custom = sorted({use.name for use in operators if use.custom})
     yield Check("builtin operators alone", not custom, ", ".join(custom) or "no other operator", "no other operator")
-    newer = [
-        f"{use.name} version {use.version}"
-        for use in operators
-        if not use.custom and use.version > NEWEST.get(use.name, 0)
-    ]
+    newer = too_new([(use.name, use.version) for use in operators if not use.custom])
     yield Check(f"operators known to {OLDEST_RUNTIME}", not newer, ", ".join(newer) or "all are known", "all are known")
     least = weight_bytes(subject.cloud, subject.precision)
     most = 2 * least + 1_000_000
@@ -250,9 +247,10 @@ def _finite_differences(run: Any, subject: Subject, candidate: Candidate) -> Che
 
 
 def _frozen(run: Any, subject: Subject, candidate: Candidate) -> Check:
-    """After many steps everything but the vector and its optimiser's state is what it was."""
-    probe = [subject.call("infer", gate=[0.0]), subject.call("init")]
+    """After many steps everything but the vector and its optimiser's state is what it was: model, basis, encoder."""
+    fixed = subject.state(subject.call("rebase")[1]["vector"])
+    probe = [fixed, subject.call("infer"), subject.call("infer", gate=[0.0]), subject.call("init")]
     answers = run(*probe, *[subject.call("train")] * LONG, *probe)
-    before, after = answers[:2], answers[-2:]
+    before, after = answers[: len(probe)], answers[-len(probe) :]
     worst = max(_difference(b[name], a[name]) for b, a in zip(before, after, strict=True) for name in b)
     return _bounded(f"nothing but the vector changes in {LONG} steps", candidate, worst, 0.0)

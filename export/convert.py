@@ -94,14 +94,15 @@ def _check_inputs(signature: str, function: tf.types.experimental.ConcreteFuncti
 
 def _explained(message: str) -> str:
     """The converter's pages as one sentence for each operator: its name, where it stands, what to use instead."""
-    found = re.findall(r"error: loc\(callsite\(fused\[\"(\w+):\", \"([^\"@]+)", message)
-    found += [
-        (operator, "") for operator in re.findall(r"'tf\.(\w+)' op is neither", message) if operator not in dict(found)
-    ]
-    if not found:
+    places: dict[str, list[str]] = {}
+    for operator, node in re.findall(r"error: loc\(callsite\(fused\[\"(\w+):\", \"([^\"@]+)", message):
+        places.setdefault(operator, []).append(node.removeprefix("gradient_tape/"))
+    for operator in re.findall(r"'tf\.(\w+)' op is neither", message):
+        places.setdefault(operator, [])
+    if not places:
         return f"the converter failed: {' '.join(message.split())[:500]}"
-    sentences = [
-        f"{operator}{f' (from {node})' if node else ''} is not a TFLite builtin: {ADVICE.get(operator, _OTHERWISE)}"
-        for operator, node in dict.fromkeys(found)
-    ]
-    return "; ".join(sentences)
+    return "; ".join(
+        f"{operator}{' (from ' + ', '.join(sorted(set(nodes))) + ')' if nodes else ''} is not a TFLite builtin: "
+        f"{ADVICE.get(operator, _OTHERWISE)}"
+        for operator, nodes in places.items()
+    )

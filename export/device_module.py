@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from dccl_tf import vector_optimizer
@@ -34,11 +35,12 @@ class Sizes:
 class DeviceModule(tf.Module):
     """A `CloudModel` with its signatures; `functions` is what gets converted."""
 
-    def __init__(self, cloud: CloudModel, sizes: Sizes, optimizer: str = "adam") -> None:
+    def __init__(self, cloud: CloudModel, sizes: Sizes, optimizer: str = "adam", precision: str = "float32") -> None:
         """Args:
         cloud: f, Theta and U.
         sizes: C and B.
         optimizer: of the vector, a name of `vector_optimizer.OPTIMIZERS`.
+        precision: of the item table, "float32" or "float16"; what is looked up is float32 either way.
         """
         super().__init__()
         # Not attributes that tf.Module tracks: the file must hold no Keras variable.
@@ -52,7 +54,10 @@ class DeviceModule(tf.Module):
         self.second_moment = tf.Variable(tf.zeros([length]), name="second_moment")
         self.step = tf.Variable(tf.zeros([1]), name="step")
         self._constants = [(variable, tf.constant(variable.numpy())) for variable in cloud.variables]
-        self._table = tf.constant(cloud.din.items.table().numpy())
+        table = cloud.din.items.table().numpy()
+        # GATHER does not take float16. The converter would widen the whole table at the first call of each signature,
+        # which costs a phone six times the memory that float16 saves; so the bits are gathered, as integers.
+        self._table = tf.constant(table if precision == "float32" else table.astype(np.float16).view(np.int16))
 
     @property
     def cloud(self) -> CloudModel:
@@ -160,9 +165,14 @@ class DeviceModule(tf.Module):
     ) -> tf.Tensor:
         """Outputs of the layer below the first junction for N rows, [N, F]; no metapatch reaches it."""
         hidden = self.cloud.din.encode(
-            tf.gather(self._table, history), tf.gather(self._table, candidates), profile, history > 0, history_labels
+            self._items(history), self._items(candidates), profile, history > 0, history_labels
         )
         return tf.reshape(hidden, [-1, hidden.shape[-1]])
+
+    def _items(self, ids: tf.Tensor) -> tf.Tensor:
+        """The vectors of items, [..., D]."""
+        rows = tf.gather(self._table, ids)
+        return rows if rows.dtype == tf.float32 else tf.cast(tf.bitcast(rows, tf.float16), tf.float32)
 
     def _above(self, hidden: tf.Tensor, vector: tf.Tensor, gate: tf.Tensor | None) -> tf.Tensor:
         """Logits [N] of the personal model."""

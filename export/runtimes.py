@@ -1,5 +1,6 @@
 """The runtimes on which a file is certified: all that are installed, with and without the XNNPACK delegate."""
 
+import importlib.metadata
 import importlib.util
 import subprocess
 import sys
@@ -31,6 +32,15 @@ class Candidate:
     @property
     def name(self) -> str:
         return self.runtime if self.delegate else f"{self.runtime} without delegate"
+
+    @property
+    def version(self) -> str:
+        """Of the installed wheel."""
+        if self.runtime == "tensorflow":
+            import tensorflow as tf
+
+            return tf.__version__  # its distribution has several names
+        return importlib.metadata.version(self.runtime)
 
     def run(self, model: bytes, calls: list[tuple[str, Arrays]]) -> list[Arrays]:
         """Runs calls in order on a fresh interpreter.

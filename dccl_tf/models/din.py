@@ -199,8 +199,9 @@ class Din(keras.Model):
         at = dict(zip(self.config.junction_layers, patches or (), strict=bool(patches)))
         hidden = apply_patch(hidden, at.get(0), gate)
         for index, layer in enumerate(self.layers_above, start=1):
-            hidden = self.activation(layer(self.dropout(hidden, training=training)))
-            hidden = apply_patch(hidden, at.get(index), gate)
+            with tf.name_scope(layer.name):  # by which an export says what stands in its way
+                hidden = self.activation(layer(self.dropout(hidden, training=training)))
+                hidden = apply_patch(hidden, at.get(index), gate)
         logits = self.logit(hidden)
         return tf.reshape(logits, [-1] if logits.shape.rank == 2 else [-1, logits.shape[1]])
 
