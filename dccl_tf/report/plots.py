@@ -75,7 +75,7 @@ def vector_map(found: VectorMap) -> Drawing:
     rest = ~np.isin(categories, common)
     if rest.any():
         layers.append(("other", rest, OTHER))
-    for _, chosen, colour in reversed(layers):
+    for _, chosen, colour in layers:  # the rarest last, on top
         axes.scatter(*points[chosen].T, s=11, color=colour, linewidths=0)
     axes.set_axis_off()
     description = f"Map of {len(points)} devices' vectors in the colours of {len(layers)} categories."
