@@ -96,7 +96,7 @@ def curves(stages: dict[str, dict[str, Any]]) -> Drawing:
             _by_epoch(axes, stages[name][key], colour)
         axes.set_ylabel(label)
         axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     losses = [
         f"{name} from {history['loss'][0]:.3f} to {history['loss'][-1]:.3f}"
         for name, history in stages.items()

@@ -70,3 +70,10 @@ def test_figures_refer_to_ids_that_they_have():
     used = set(re.findall(r'(?:url\(|href=")#([^")]*)', svg))
     assert used
     assert used <= set(re.findall(r'\bid="([^"]*)"', svg))
+
+
+def test_curves_of_one_epoch_have_no_part_of_an_epoch_below():
+    svg = plots.curves({"one": {"loss": [0.7], "validation": []}}).svg
+    labels = [element.text for element in ElementTree.fromstring(svg).iter() if element.tag.endswith("text")]
+    assert "1" in labels[: labels.index("epoch")]
+    assert not [label for label in labels[: labels.index("epoch")] if "." in label]
