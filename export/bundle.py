@@ -11,12 +11,13 @@ from pathlib import Path
 from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.schema import Catalogue, Users
 from device_runtime import Bundle, read_operators
-from export.certificate import Subject, as_json, certify
+from export.certificate import as_json, certify
 from export.convert import ExportError, check_precision, convert
 from export.device_module import DeviceModule, Sizes
 from export.goldens import as_message
 from export.operator_versions import OLDEST_RUNTIME
 from export.runtimes import Candidate
+from export.subject import Subject
 from protos import dccl_pb2
 
 SCHEMA = 1
@@ -66,7 +67,7 @@ def export_bundle(
     model = convert(module, module.functions, precision)
     subject = Subject(model, cloud, module, sizes, precision, seed)
     checks = certify(subject)
-    calls = subject.calls()
+    calls = subject.calls
     outputs = Candidate("tensorflow", delegate=False).run(model, calls)
     files = {
         "model.tflite": model,

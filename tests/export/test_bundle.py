@@ -32,15 +32,17 @@ def test_goldens_replay(bundle):
     assert all(result.passed for result in results)
 
 
-def test_same_model_gives_the_same_bytes(bundle, cloud, tmp_path):
-    again = exported(tmp_path / "again", cloud)
+def test_same_model_gives_the_same_bytes_in_a_zip_too(bundle, cloud, tmp_path):
+    again = exported(tmp_path / "again.zip", cloud)
     assert again.identity == bundle.identity
     assert again.model_bytes == bundle.model_bytes
 
 
-def test_zip_opens_like_a_folder(bundle, cloud, tmp_path):
-    zipped = exported(tmp_path / "bundle.zip", cloud)
-    assert zipped.identity == bundle.identity
+def test_parent_changes_the_identity_and_is_kept(bundle, cloud, tmp_path):
+    child = exported(tmp_path / "child", cloud, parent=bundle.identity)
+    assert child.manifest.parent == bundle.identity
+    assert child.identity != bundle.identity
+    assert child.model_bytes == bundle.model_bytes
 
 
 def test_existing_destination_is_left_alone(bundle, cloud):

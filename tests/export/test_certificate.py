@@ -8,10 +8,12 @@ import tensorflow as tf
 from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.schema import Catalogue
 from device_runtime import load_runtime
-from export.certificate import CertificateError, Subject, certify
+from export.certificate import CertificateError, certify
 from export.convert import convert
 from export.device_module import DeviceModule
+from export.operator_versions import too_new
 from export.runtimes import Candidate, installed
+from export.subject import Subject
 from tests.export.conftest import SIZES, exported
 from tests.models import small
 
@@ -33,6 +35,12 @@ def test_sound_file_passes_on_every_installed_runtime(bundle):
     names = {check["name"] for check in checks}
     for candidate in installed():
         assert f"infer equals Keras ({candidate.name})" in names
+
+
+def test_operators_newer_than_the_oldest_runtime_are_named():
+    # LOG version 2 (int8) and version 12 of FULLY_CONNECTED (int8 by channel) came after tflite-runtime 2.14.
+    uses = [("ADD", 1), ("LOG", 2), ("FULLY_CONNECTED", 12), ("STABLEHLO_ADD", 1), ("GATHER", 6)]
+    assert too_new(uses) == ["LOG version 2", "FULLY_CONNECTED version 12", "STABLEHLO_ADD version 1"]
 
 
 def test_other_weights_fail_by_infer(cloud):  # X3: what the file computes is not what the cloud trained
@@ -120,7 +128,7 @@ def test_training_that_changes_more_than_the_vector_fails(cloud):  # X5, as batc
 def test_dropout_of_the_cloud_is_off_in_the_file(bundle, cloud):  # X5: the fixture's model has dropout 0.5
     assert cloud.din.config.dropout == 0.5
     runtime = load_runtime(bundle.model_bytes, "tensorflow")
-    calls = subject(cloud, model=b"-").calls()
+    calls = subject(cloud, model=b"-").calls
     init, train = (next(inputs for name, inputs in calls if name == wanted) for wanted in ("init", "train"))
     losses = set()
     for _ in range(3):
@@ -144,6 +152,15 @@ def test_float16_trains_on_every_installed_runtime(tmp_path, cloud):  # X7
             runtime.call("train", **train)
         vectors.append(runtime.call("get", unused=np.zeros(1, np.float32))["vector"])
     assert 0 < np.abs(vectors[0] - vectors[1]).max() < 1e-3
+
+
+@pytest.mark.parametrize(("precision", "wide"), [("float32", True), ("float16", False)])
+def test_float16_table_is_never_widened_as_a_whole(cloud, precision, wide):
+    module = DeviceModule(cloud, SIZES, precision=precision)
+    interpreter = tf.lite.Interpreter(model_content=convert(module, module.functions, precision))
+    tensors = [tensor for graph in range(len(module.functions)) for tensor in interpreter.get_tensor_details(graph)]
+    table = [small.V + 2, cloud.din.items.width]
+    assert any(t["dtype"] == np.float32 and t["shape"].tolist() == table for t in tensors) == wide
 
 
 def test_outputs_of_one_shape_are_told_apart_by_name(bundle):  # X9

@@ -1,0 +1,183 @@
+"""The checks of a certificate, each with its measured value and its bound.
+
+"The loss goes down" is not among them: it does so in files whose weights the converter has dropped.
+
+A check of a runtime is a generator: it yields the calls that it wants made, gets their answers back and returns its
+`Check`. So all of them share one interpreter, which is what takes the time. They begin by setting the state that
+they need; the first finds the interpreter fresh.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from device_runtime import read_operators
+from export.goldens import Arrays
+from export.operator_versions import OLDEST_RUNTIME, too_new
+from export.runtimes import Candidate
+from export.subject import Call, Subject
+
+STEPS = 20  # training steps that are compared with TensorFlow
+LONG = 100  # training steps after which nothing but the vector may have changed
+PERTURBED = 4  # entries of the vector that are checked by finite differences
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check, and whether what was measured lies within the bound."""
+
+    name: str
+    passed: bool
+    measured: str
+    bound: str
+
+
+Probe = Generator[list[Call], list[Arrays], Check]
+
+
+def of_the_file(subject: Subject) -> Iterator[Check]:
+    """What can be said without running it."""
+    operators = read_operators(subject.model)
+    custom = sorted({use.name for use in operators if use.custom})
+    yield Check("builtin operators alone", not custom, ", ".join(custom) or "no other operator", "no other operator")
+    newer = too_new([(use.name, use.version) for use in operators if not use.custom])
+    yield Check(f"operators known to {OLDEST_RUNTIME}", not newer, ", ".join(newer) or "all are known", "all are known")
+    size, least = len(subject.model), subject.weight_bytes
+    most = 2 * least + 1_000_000
+    yield Check(
+        "size of the file against the weights", least <= size <= most, f"{size} bytes", f"{least} to {most} bytes"
+    )
+
+
+def of_a_runtime(subject: Subject, candidate: Candidate) -> list[Check]:
+    """What it computes there.
+
+    Raises:
+      RuntimeFailed: the file does not load there, or a call fails.
+    """
+    probes = [make(subject) for make in PROBES]
+    wanted = [next(probe) for probe in probes]
+    answers = iter(candidate.run(subject.model, [call for calls in wanted for call in calls]))
+    checks = []
+    for probe, calls in zip(probes, wanted, strict=True):
+        try:
+            probe.send([next(answers) for _ in calls])
+        except StopIteration as end:
+            check = end.value
+            checks.append(Check(f"{check.name} ({candidate.name})", check.passed, check.measured, check.bound))
+    return checks
+
+
+def _initial_state(subject: Subject) -> Probe:
+    """Every variable has a value in a fresh interpreter, and it is 0."""
+    answers = yield [subject.call("get"), subject.call("train")]
+    largest = max(_difference(value, np.zeros_like(value)) for value in answers[0].values())
+    return _bounded("initial state is zero", largest, 0.0)
+
+
+def _infer(subject: Subject) -> Probe:
+    """`infer` against Keras: histories with and without padding, two gates, any vector."""
+    rows, user = subject.call("evaluate")[1], subject.call("infer")[1]
+    calls, expected = [subject.state(subject.vector)], []
+    for row in range(min(4, len(rows["history"]))):  # row 0 has an empty history
+        own = user | {name: rows[name][row : row + 1] for name in ("history", "history_labels") if name in rows}
+        tensors = {name: tf.constant(value) for name, value in own.items() if name != "gate"}
+        for gate in (1.0, 0.5):
+            calls.append(("infer", own | {"gate": np.array([gate], np.float32)}))
+            theta = tf.constant(subject.vector[None])
+            expected.append(subject.cloud(tensors, theta=theta, gate=tf.constant([gate])).numpy())
+    answers = yield calls
+    scale = max(1.0, max(float(np.abs(logits).max()) for logits in expected))
+    worst = max(_difference(a["logits"], e) for a, e in zip(answers[1:], expected, strict=True)) / scale
+    return _bounded("infer equals Keras", worst, subject.tolerance)
+
+
+def _gate(subject: Subject) -> Probe:
+    """With gate 0 any vector gives what the zero vector gives, bit for bit: the cloud model."""
+    answers = yield [
+        subject.state(5 * subject.vector),
+        subject.call("infer", gate=[0.0]),
+        subject.call("reset"),
+        subject.call("infer"),
+    ]
+    return _bounded("gate 0 is the cloud model", _difference(answers[1]["logits"], answers[3]["logits"]), 0.0)
+
+
+def _start(subject: Subject) -> Probe:
+    """The gradient where a device begins is not zero, or it would never learn."""
+    answers = yield [subject.call("init"), subject.call("train", pull=[0.0]), subject.call("get")]
+    norm = float(np.linalg.norm(answers[2]["first_moment"]))
+    return Check("gradient at the start", norm > 1e-8, f"{norm:.2e}", "more than 1e-08")
+
+
+def _steps(subject: Subject) -> Probe:
+    """Steps agree with TensorFlow."""
+    calls = [subject.call("init"), *[subject.call("train")] * STEPS, subject.call("get")]
+    functions = subject.reference.functions
+    expected = [functions[name](**{k: tf.constant(v) for k, v in inputs.items()}) for name, inputs in calls]
+    answers = yield calls
+    moved = _difference(answers[-1]["vector"], expected[-1]["vector"].numpy())
+    return _bounded(f"{STEPS} training steps equal TensorFlow's", moved, subject.tolerance)
+
+
+def _repeated(subject: Subject) -> Probe:
+    """One step is a function of state and batch: nothing random is left in."""
+    answers = yield [subject.call("init"), subject.call("train")] * 2
+    return _bounded("the same step gives the same loss", _difference(answers[1]["loss"], answers[3]["loss"]), 0.0)
+
+
+def _gradient(subject: Subject) -> Probe:
+    """The gradient, read off the first moment after one step, against central differences of the loss."""
+    vector, step = subject.vector, 2e-3
+    still = subject.call("train", learning_rate=[0.0], pull=[0.0])
+    calls = [subject.state(vector), still, subject.call("get")]
+    entries = min(PERTURBED, len(vector))
+    for move in step * np.eye(len(vector), dtype=np.float32)[:entries]:
+        calls += [subject.state(vector + move), still, subject.state(vector - move), still]
+    answers = yield calls
+    gradient = answers[2]["first_moment"][:entries].astype(np.float64) / subject.module.first_moment_share
+    losses = np.array([float(answer["loss"][0]) for answer in answers[4::2]]).reshape(-1, 2)
+    slopes = (losses[:, 0] - losses[:, 1]) / (2 * step)
+    noise = 1e-6 / step  # of float32 losses near 1
+    worst = _difference(gradient, slopes) / max(float(np.abs(gradient).max()), 20 * noise)
+    return _bounded("gradient equals finite differences", worst, 0.1)
+
+
+def _frozen(subject: Subject) -> Probe:
+    """After many steps everything but the vector and its optimiser's state is what it was: model, basis, encoder."""
+    probe = [
+        subject.state(subject.vector),
+        subject.call("infer"),
+        subject.call("infer", gate=[0.0]),
+        subject.call("init"),
+    ]
+    answers = yield [*probe, *[subject.call("train")] * LONG, *probe]
+    pairs = zip(answers[: len(probe)], answers[-len(probe) :], strict=True)
+    worst = max(_difference(before[name], after[name]) for before, after in pairs for name in before)
+    return _bounded(f"nothing but the vector changes in {LONG} steps", worst, 0.0)
+
+
+PROBES: tuple[Callable[[Subject], Probe], ...] = (
+    _initial_state,
+    _infer,
+    _gate,
+    _start,
+    _steps,
+    _repeated,
+    _gradient,
+    _frozen,
+)
+
+
+def _difference(left: np.ndarray, right: np.ndarray) -> float:
+    """Largest absolute difference; infinite where shapes differ or a value is not finite."""
+    if left.shape != right.shape:
+        return np.inf
+    difference = np.abs(left.astype(np.float64) - right).max(initial=0.0)
+    return float(difference) if np.isfinite(difference) else np.inf
+
+
+def _bounded(name: str, measured: float, bound: float) -> Check:
+    return Check(name, measured <= bound, f"{measured:.2e}", f"at most {bound:.0e}")
