@@ -31,7 +31,9 @@ def protocol_results(
     shown = [name for name in judged["DIN"] if not name.startswith("neg_")]
     bundle = outcome.bundles[-1]
     return ProtocolResults(
-        models={name: {key: estimate(values[key]) for key in shown} for name, values in judged.items()},
+        models={
+            name: {key: estimate(values[key]) for key in shown if key in values} for name, values in judged.items()
+        },
         baseline=BASELINE,
         differences={
             name: {key: paired_estimate(values[key], judged[BASELINE][key]) for key in shown}

@@ -7,8 +7,9 @@ import pytest
 
 from dccl_tf import rounds
 from dccl_tf.data.synthetic import synthetic_log
+from dccl_tf.evaluate import NextEvaluator
 from dccl_tf.findings import protocol_results
-from dccl_tf.run_config import DcclConfig
+from dccl_tf.run_config import DcclConfig, split_log, untrained
 from dccl_tf.trainer import TrainConfig
 from export.runtimes import Candidate
 
@@ -81,6 +82,22 @@ def test_findings_hold_every_model_and_the_oracle(log_and_oracle, finished):
     assert auc["oracle"] == max(auc.values())
     assert sum(group.users for group in found.activity) <= 60
     assert found.bundle["checks"]
+
+
+def test_oracle_under_next_has_what_it_can_have(log_and_oracle, finished):
+    """It ranks the sampled candidates; ranking everything is left to the models."""
+    log, oracle = log_and_oracle
+    split = split_log(log, dataclasses.replace(CONFIG, protocol="next"))
+    evaluator = NextEvaluator(log, split.test, CONFIG.history_length, negatives=20)
+    values = evaluator.of_oracle(oracle)["ndcg@10/neg100"]
+    chance = sum(1 / np.log2(rank + 1) for rank in range(1, 11)) / 21
+    assert np.nanmean(values) > 1.3 * chance
+    model = untrained(log, dataclasses.replace(CONFIG, protocol="next"))
+    outcome = dataclasses.replace(finished[1], evaluator=evaluator)
+    models = {name: (model, None) for name in finished[1].models()}
+    object.__setattr__(outcome, "models", lambda: models)
+    found = protocol_results(log, dataclasses.replace(CONFIG, protocol="next"), outcome, oracle)
+    assert set(found.models["oracle"]) <= set(found.models["DIN"])
 
 
 @pytest.mark.parametrize(
