@@ -93,12 +93,13 @@ def test_by_default_the_gate_is_what_the_evidence_decided(used):
     np.testing.assert_array_equal(used.scores([101]), used.scores([101], gate=used.gate))
 
 
-def test_an_empty_history_gives_finite_scores_and_equals_a_zero_interest(device):
-    # The tiny model's interest is the mean of the signed item vectors: a liked and a disliked 101 cancel out.
-    empty = device.scores(range(101, 122))
+def test_an_empty_history_gives_finite_scores_that_no_label_on_padding_changes(device, runtime):
+    empty = device.scores(range(101, 109), gate=0)
     assert np.isfinite(empty).all()
-    device.log_many([101, 101], [1, 0])
-    np.testing.assert_allclose(device.scores(range(101, 122)), empty, atol=1e-6)
+    user = {"history": np.zeros((1, 5), np.int32), "profile": [[2]], "candidates": [range(1, 9)], "gate": [0]}
+    for label in (0, 1):
+        logits = runtime.call("infer", history_labels=np.full((1, 5), label), **user)["logits"]
+        np.testing.assert_array_equal(logits[0], empty)
 
 
 def test_of_a_history_longer_than_t_the_newest_t_count(device, tmp_path, bundle):
