@@ -12,16 +12,23 @@ if not __package__:
     import _root  # noqa: F401 (run by its path)
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from absl import flags, logging
+from absl import flags
 
 from scripts import programs
+
+if TYPE_CHECKING:
+    from device_runtime import Bundle, GoldenResult
+
+Verdict = tuple[str, bool, str]  # what was checked, whether it passed, details
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The .keras file of a cloud model (dccl-train-cloud, dccl-run).")
 _OUTPUT = flags.DEFINE_string("output", None, "A new folder, or a new file that ends in .zip.")
 _VERIFY = flags.DEFINE_string("verify", None, "A bundle to check instead: hashes, operators, golden calls.")
 _PROTOCOL = flags.DEFINE_enum("protocol", None, ["next", "liked"], "By default liked if the model takes labels.")
 _CANDIDATES = flags.DEFINE_integer("candidates", 100, "C, items that `infer` scores at once.", lower_bound=1)
+_PARENT = flags.DEFINE_string("parent", None, "The bundle that this model was distilled from, where there is one.")
 _TRAIN_BATCH = flags.DEFINE_integer("train_batch", 32, "B, rows of a training step.", lower_bound=1)
 
 
@@ -47,51 +54,67 @@ def verify(path: Path) -> None:
     Raises:
       ValueError: a check failed.
     """
-    from device_runtime import Bundle, load_runtime, read_operators, replay_goldens
+    from device_runtime import Bundle, load_runtime, replay_goldens
     from device_runtime.errors import DeviceError
 
     try:
         bundle = Bundle.open(path)
-        use = {(one.name, one.version) for one in read_operators(bundle.model)}
+        print(f"bundle {bundle.identity.hex()[:16]}, {bundle.size:,} bytes")
+        checks = [("hashes of all files", True, ""), *_on_paper(bundle)]
         runtime = load_runtime(bundle.model)
-        results = replay_goldens(bundle, runtime)
+        print(f"runtime {runtime.name} {runtime.version}")
+        checks += _replayed(replay_goldens(bundle, runtime))
     except DeviceError as error:
         raise ValueError(str(error)) from error
-    print(f"bundle {bundle.identity.hex()[:16]}: hashes agree, {bundle.size:,} bytes")
-    print(f"runtime {runtime.name} {runtime.version}, {len(use)} operators")
-    failed = [name for name, passed in _checks(bundle, use, results) if not passed]
+    width = max(len(name) for name, _, _ in checks)
+    for name, passed, detail in checks:
+        print(f"  {'passed' if passed else 'FAILED'}  {name:{width}}  {detail}".rstrip())
+    failed = [name for name, passed, _ in checks if not passed]
     if failed:
         raise ValueError(f"verify: {', '.join(failed)} failed")
-    print("all checks passed")
+    print(f"all {len(checks)} checks passed")
 
 
-def _checks(bundle, use, results) -> list[tuple[str, bool]]:  # noqa: ANN001 (types of modules imported when needed)
-    """Prints a line a check; returns their names and verdicts."""
+def _on_paper(bundle: "Bundle") -> list[Verdict]:
+    """What the files say, without running anything."""
+    from device_runtime import read_operators
+    from export.operator_versions import OLDEST_RUNTIME, too_new
+
     listed = {(one.name, one.version) for one in bundle.manifest.operators}
-    worst: dict[str, tuple[float, float]] = {}
+    use = [(one.name, one.version) for one in read_operators(bundle.model)]
+    newer = ", ".join(too_new(use))
+    certified = bundle.certificate.get("checks", [])
+    refused = [check["name"] for check in certified if not check["passed"]] or ([] if certified else ["it is empty"])
+    return [
+        ("operators as the manifest lists them", set(use) == listed, f"{len(listed)} operators"),
+        (f"operators known to {OLDEST_RUNTIME}", not newer, newer),
+        ("checks of the certificate", not refused, ", ".join(refused) or f"{len(certified)} checks"),
+    ]
+
+
+def _replayed(results: "list[GoldenResult]") -> list[Verdict]:
+    """A verdict for each signature: its worst output, by how much of the tolerance it takes up."""
+    worst: dict[str, GoldenResult] = {}
     for result in results:
-        worst[result.signature] = max(worst.get(result.signature, (0.0, 0.0)), (result.difference, result.tolerance))
-    checks = [("operators as the manifest lists them", use == listed, "")]
-    checks += [(f"golden {name}", d <= t, f"{d:.1e}, at most {t:.0e}") for name, (d, t) in sorted(worst.items())]
-    certified = bundle.certificate["checks"]
-    checks.append(
-        (f"certificate ({len(certified)} checks)", bool(certified) and all(c["passed"] for c in certified), "")
-    )
-    for name, passed, detail in checks:
-        print(f"  {'passed' if passed else 'FAILED'}  {name}  {detail}".rstrip())
-    return [(name, passed) for name, passed, _ in checks]
+        so_far = worst.get(result.signature)
+        if so_far is None or result.difference * so_far.tolerance > so_far.difference * result.tolerance:
+            worst[result.signature] = result
+    return [
+        (f"golden calls of {name}", result.passed, f"{result.difference:.1e}, at most {result.tolerance:.0e}")
+        for name, result in sorted(worst.items())
+    ]
 
 
 def _export() -> None:
-    from scripts import flags_data, flags_model
-
-    values = flags.FLAGS
     from dataclasses import replace
 
     import keras
 
     import dccl_tf.cloud_model  # noqa: F401 (registers the classes of the file)
     from export import Sizes, export_bundle
+    from scripts import flags_data, flags_model
+
+    values = flags.FLAGS
 
     log, _ = flags_data.load_log(values)
     cloud = keras.saving.load_model(_CHECKPOINT.value)
@@ -104,12 +127,25 @@ def _export() -> None:
         users=log.users,
         protocol=protocol,
         training=config.training(),
+        parent=_identity(_PARENT.value) if _PARENT.value else b"",
         precision=values.precision,
         sizes=Sizes(_CANDIDATES.value, _TRAIN_BATCH.value),
         seed=values.seed,
     )
-    logging.info("%d checks passed", len(bundle.certificate["checks"]))
+    certificate = bundle.certificate
+    where = ", ".join(f"{runtime} {version}" for runtime, version in certificate["certified_on"].items())
+    print(f"{len(certificate['checks'])} checks passed on {where}")
     print(f"wrote {bundle.path} ({bundle.size:,} bytes), identity {bundle.identity.hex()}")
+
+
+def _identity(path: str) -> bytes:
+    from device_runtime import Bundle
+    from device_runtime.errors import DeviceError
+
+    try:
+        return Bundle.open(path).identity
+    except DeviceError as error:
+        raise ValueError(f"parent: {error}") from error
 
 
 def cli() -> None:
