@@ -12,25 +12,35 @@ import numpy as np
 import sqlalchemy as sql
 from google.protobuf.message import DecodeError
 
-from dccl_tf.vectors.store import BUNDLES, DEVICES, VECTORS, VectorStore, accept, quarantine
+from dccl_tf.vectors.store import VectorStore
+from dccl_tf.vectors.tables import BUNDLES, DEVICES, VECTORS, add_quarantined, add_vector, device_id_error
 from protos import dccl_pb2
 from protos.signing import verify
 
 SCHEMA = 1
-DEVICE_ID_CHARACTERS = 128
 LARGEST_INTEGER = 2**63 - 1  # of a database's BIGINT
+
+# Built once: building a statement takes as long as running it.
+_OWN = VECTORS.c.device_id == sql.bindparam("device_id")
+# FOR UPDATE: where several may write at once (not SQLite) uploads of one device still come one after the other.
+_KEY = sql.select(DEVICES.c.key).where(DEVICES.c.device_id == sql.bindparam("device_id")).with_for_update()
+_NEWEST = sql.select(sql.func.max(VECTORS.c.sequence)).where(_OWN)
+_HASH = sql.select(VECTORS.c.body_hash).where(_OWN, VECTORS.c.sequence == sql.bindparam("sequence"))
+_LENGTH = sql.select(BUNDLES.c.metapatch_length).where(BUNDLES.c.identity == sql.bindparam("identity"))
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of what is accepted."""
+    """Bounds of what is accepted and kept."""
 
     body_bytes: int = 64 * 1024
     norm: float = 100.0  # Euclidean, of a vector
+    quarantined: int = 100_000  # rejected bodies that are kept, the newest: noise from the network fills no disk
 
     def __post_init__(self) -> None:
-        if self.body_bytes < 1 or not self.norm > 0:
-            raise ValueError(f"body_bytes, norm: expected more than 0, got {self.body_bytes} and {self.norm}")
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise ValueError(f"{name}: expected more than 0, got {value}")
 
 
 class _Rejected(Exception):
@@ -50,78 +60,63 @@ class Ingest:
         return self.receive_many([body])[0]
 
     def receive_many(self, bodies: Iterable[bytes]) -> list[dccl_pb2.Receipt]:
-        """The same for many, in one transaction."""
+        """The same for many, in one transaction.
+
+        Raises:
+          TypeError: a body is not bytes; then nothing of this call is received.
+        """
+        bodies = list(bodies)  # first, since a generator may use the store, which the transaction locks
+        for body in bodies:
+            if not isinstance(body, bytes | bytearray):
+                raise TypeError(f"body: expected bytes, got {type(body).__name__}")
         with self._store.begin() as connection:
-            return [self._receive(connection, bytes(body)) for body in bodies]
+            return [self._receive(connection, body) for body in bodies]
 
     def _receive(self, connection: sql.Connection, body: bytes) -> dccl_pb2.Receipt:
         upload = dccl_pb2.VectorUpload()
         try:
-            self._parse(connection, body, upload)
-            body_hash = hashlib.sha256(body).digest()
-            if self._seen(connection, upload, body_hash):
+            signed = self._parse(body, upload)
+            _authenticate(connection, signed, upload)
+            body_hash = hashlib.sha256(signed.upload).digest()
+            if _seen(connection, upload, body_hash):
                 return dccl_pb2.Receipt(status=dccl_pb2.Receipt.DUPLICATE, sequence=upload.sequence)
             self._check(connection, upload)
         except _Rejected as rejected:
-            quarantine(
-                connection, dccl_pb2.Reason.Name(rejected.reason), rejected.detail, upload.device_id or None, body
-            )
+            device_id = None if device_id_error(upload.device_id) else upload.device_id
+            reason = dccl_pb2.Reason.Name(rejected.reason)
+            add_quarantined(connection, reason, rejected.detail, device_id, body, keep=self._limits.quarantined)
             return dccl_pb2.Receipt(
                 status=dccl_pb2.Receipt.REJECTED,
                 reason=rejected.reason,
                 detail=rejected.detail,
                 sequence=upload.sequence,
             )
-        accept(connection, upload, body_hash)
+        add_vector(connection, upload, body_hash)
         return dccl_pb2.Receipt(status=dccl_pb2.Receipt.ACCEPTED, sequence=upload.sequence)
 
-    def _parse(self, connection: sql.Connection, body: bytes, upload: dccl_pb2.VectorUpload) -> None:
-        """Fills `upload` from an authentic body; size comes before parsing, the MAC before the vector."""
-        if len(body) > self._limits.body_bytes:
-            raise _Rejected(
-                dccl_pb2.TOO_LARGE, f"body: expected at most {self._limits.body_bytes} bytes, got {len(body)}"
-            )
+    def _parse(self, body: bytes, upload: dccl_pb2.VectorUpload) -> dccl_pb2.SignedUpload:
+        """Fills `upload`; the size comes before parsing."""
+        largest = self._limits.body_bytes
+        if len(body) > largest:
+            raise _Rejected(dccl_pb2.TOO_LARGE, f"body: expected at most {largest} bytes, got {len(body)}")
         try:
-            signed = dccl_pb2.SignedUpload.FromString(body)
+            signed = dccl_pb2.SignedUpload.FromString(bytes(body))
             upload.MergeFromString(signed.upload)
         except DecodeError as error:
             upload.Clear()
-            raise _Rejected(
-                dccl_pb2.MALFORMED, f"body: expected a SignedUpload, got {len(body)} other bytes"
-            ) from error
-        if not signed.upload or not upload.device_id or len(upload.device_id) > DEVICE_ID_CHARACTERS:
-            raise _Rejected(
-                dccl_pb2.MALFORMED,
-                f"device_id: expected 1 to {DEVICE_ID_CHARACTERS} characters, got {len(upload.device_id)}",
-            )
+            detail = f"body: expected a SignedUpload, got {len(body)} other bytes"
+            raise _Rejected(dccl_pb2.MALFORMED, detail) from error
+        if not signed.upload:
+            raise _Rejected(dccl_pb2.MALFORMED, "upload: expected a VectorUpload, got nothing")
         if upload.schema != SCHEMA:
             raise _Rejected(dccl_pb2.UNSUPPORTED_SCHEMA, f"schema: expected {SCHEMA}, got {upload.schema}")
-        key = connection.execute(sql.select(DEVICES.c.key).where(DEVICES.c.device_id == upload.device_id)).scalar()
-        if key is None:
-            raise _Rejected(dccl_pb2.UNKNOWN_DEVICE, "device_id: not registered")
-        if not verify(signed, bytes(key)):
-            raise _Rejected(dccl_pb2.BAD_MAC, "mac: does not belong to this device's key and this upload")
-
-    def _seen(self, connection: sql.Connection, upload: dccl_pb2.VectorUpload, body_hash: bytes) -> bool:
-        """Whether these very bytes came before; an older number, or other bytes under one, is refused."""
-        if not 0 < upload.sequence <= LARGEST_INTEGER:
-            raise _Rejected(dccl_pb2.MALFORMED, f"sequence: expected 1 to {LARGEST_INTEGER}, got {upload.sequence}")
-        own = VECTORS.c.device_id == upload.device_id
-        same = sql.select(VECTORS.c.body_hash).where(own, VECTORS.c.sequence == upload.sequence)
-        before = connection.execute(same).scalar()
-        if before is not None and bytes(before) == body_hash:
-            return True
-        newest = connection.execute(sql.select(sql.func.max(VECTORS.c.sequence)).where(own)).scalar()
-        if newest is not None and upload.sequence <= newest:
-            raise _Rejected(
-                dccl_pb2.STALE_SEQUENCE,
-                f"sequence: expected more than {newest}, got {upload.sequence} with other content",
-            )
-        return False
+        if error := device_id_error(upload.device_id):
+            raise _Rejected(dccl_pb2.MALFORMED, error)
+        return signed
 
     def _check(self, connection: sql.Connection, upload: dccl_pb2.VectorUpload) -> None:
-        query = sql.select(BUNDLES.c.metapatch_length).where(BUNDLES.c.identity == upload.bundle)
-        length = connection.execute(query).scalar()
+        """The content of an authentic and new upload."""
+        length = connection.execute(_LENGTH, {"identity": upload.bundle}).scalar()
         if length is None:
             raise _Rejected(dccl_pb2.UNKNOWN_BUNDLE, f"bundle: {upload.bundle.hex()[:16] or 'nothing'} is not known")
         if len(upload.vector) != length:
@@ -132,8 +127,36 @@ class Ingest:
             raise _Rejected(dccl_pb2.NOT_FINITE, "vector, evidence: expected finite numbers")
         norm = math.sqrt(float(vector @ vector))
         if norm > self._limits.norm:
-            raise _Rejected(
-                dccl_pb2.NORM_TOO_LARGE, f"vector: expected a norm of at most {self._limits.norm:g}, got {norm:g}"
-            )
+            detail = f"vector: expected a norm of at most {self._limits.norm:g}, got {norm:g}"
+            raise _Rejected(dccl_pb2.NORM_TOO_LARGE, detail)
         if not 0 < upload.samples <= LARGEST_INTEGER:
-            raise _Rejected(dccl_pb2.NO_SAMPLES, f"samples: expected at least 1, got {upload.samples}")
+            detail = f"samples: expected 1 to {LARGEST_INTEGER}, got {upload.samples}"
+            raise _Rejected(dccl_pb2.NO_SAMPLES, detail)
+        if not 0.0 <= evidence.gate <= 1.0:
+            raise _Rejected(dccl_pb2.MALFORMED, f"evidence.gate: expected 0 to 1, got {evidence.gate:g}")
+        if min(evidence.cloud_loss, evidence.personal_loss) < 0.0:
+            raise _Rejected(dccl_pb2.MALFORMED, "evidence: expected log losses of at least 0")
+
+
+def _authenticate(connection: sql.Connection, signed: dccl_pb2.SignedUpload, upload: dccl_pb2.VectorUpload) -> None:
+    """The device is known and the bytes are its own."""
+    key = connection.execute(_KEY, {"device_id": upload.device_id}).scalar()
+    if key is None:
+        raise _Rejected(dccl_pb2.UNKNOWN_DEVICE, "device_id: not registered")
+    if not verify(signed, bytes(key)):
+        raise _Rejected(dccl_pb2.BAD_MAC, "mac: does not belong to this device's key and this upload")
+
+
+def _seen(connection: sql.Connection, upload: dccl_pb2.VectorUpload, body_hash: bytes) -> bool:
+    """Whether these very bytes came before; an older number, or other bytes under one, is refused."""
+    if not 0 < upload.sequence <= LARGEST_INTEGER:
+        detail = f"sequence: expected 1 to {LARGEST_INTEGER}, got {upload.sequence}"
+        raise _Rejected(dccl_pb2.MALFORMED, detail)
+    newest = connection.execute(_NEWEST, {"device_id": upload.device_id}).scalar()
+    if newest is None or upload.sequence > newest:
+        return False
+    before = connection.execute(_HASH, {"device_id": upload.device_id, "sequence": upload.sequence}).scalar()
+    if before is None or bytes(before) != body_hash:
+        detail = f"sequence: expected more than {newest}, got {upload.sequence} with other content"
+        raise _Rejected(dccl_pb2.STALE_SEQUENCE, detail)
+    return True

@@ -1,60 +1,22 @@
 """The store of uploaded vectors: devices and their keys, bundles, accepted vectors, quarantine.
 
-SQLAlchemy Core over any database; SQLite by default, in WAL mode and fully synchronous, so that an acknowledged
-upload survives a crash.
+SQLAlchemy Core over SQLite by default, in WAL mode and fully synchronous, so that an acknowledged upload survives a
+crash. Several processes may write to one store: each transaction waits for the one before.
 """
 
 import secrets
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import sqlalchemy as sql
 
-from protos import dccl_pb2
+from dccl_tf.vectors.tables import BUNDLES, DEVICES, IDENTITY_BYTES, QUARANTINE, TABLES, VECTORS, device_id_error
 from protos.signing import KEY_BYTES
 
-QUARANTINED_BYTES = 4096  # of a rejected body that are kept
-
-_TABLES = sql.MetaData()
-DEVICES = sql.Table(
-    "devices",
-    _TABLES,
-    sql.Column("device_id", sql.String(128), primary_key=True),
-    sql.Column("key", sql.LargeBinary(KEY_BYTES), nullable=False),
-)
-BUNDLES = sql.Table(
-    "bundles",
-    _TABLES,
-    sql.Column("identity", sql.LargeBinary(32), primary_key=True),
-    sql.Column("metapatch_length", sql.Integer, nullable=False),
-)
-VECTORS = sql.Table(
-    "vectors",
-    _TABLES,
-    sql.Column("device_id", sql.String(128), primary_key=True),
-    sql.Column("sequence", sql.BigInteger, primary_key=True),
-    sql.Column("bundle", sql.LargeBinary(32), nullable=False, index=True),
-    sql.Column("vector", sql.LargeBinary, nullable=False),  # K little-endian float32
-    sql.Column("samples", sql.BigInteger, nullable=False),
-    sql.Column("gate", sql.Float),  # NULL: the device had nothing held out
-    sql.Column("cloud_loss", sql.Float),
-    sql.Column("personal_loss", sql.Float),
-    sql.Column("body_hash", sql.LargeBinary(32), nullable=False),
-    sql.Column("received_at", sql.Float, nullable=False),
-)
-QUARANTINE = sql.Table(
-    "quarantine",
-    _TABLES,
-    sql.Column("number", sql.Integer, primary_key=True),
-    sql.Column("reason", sql.String(32), nullable=False, index=True),
-    sql.Column("detail", sql.Text, nullable=False),
-    sql.Column("device_id", sql.String(128)),  # if it could be read
-    sql.Column("body", sql.LargeBinary, nullable=False),  # its first bytes
-    sql.Column("body_bytes", sql.BigInteger, nullable=False),
-    sql.Column("received_at", sql.Float, nullable=False),
-)
+NAMES_AT_ONCE = 500  # in one query; SQLite takes at most 32,766, older ones 999
+WAIT_MS = 30_000  # for another process's transaction
 
 
 @dataclass(frozen=True)
@@ -77,52 +39,117 @@ class VectorStore:
 
     def __init__(self, engine: sql.Engine) -> None:
         self._engine = engine
-        _TABLES.create_all(engine)
+        if not sql.inspect(engine).has_table(QUARANTINE.name):
+            with self.begin() as connection:  # another process may be making them: look again inside
+                TABLES.create_all(connection)
 
     @classmethod
     def open(cls, url: str) -> "VectorStore":
         """Opens or creates a store.
 
         Args:
-          url: of the database, such as "sqlite:///vectors.sqlite".
+          url: of the database, such as "sqlite:///vectors.sqlite" (a file in the working folder) or
+            "sqlite:////data/vectors.sqlite" (four slashes: a full path).
+
+        Raises:
+          ValueError: `url` is none, or its database cannot be opened.
         """
-        engine = sql.create_engine(url)
+        try:
+            engine = sql.create_engine(url)
+        except sql.exc.ArgumentError as error:
+            raise ValueError(f"url: expected one like sqlite:///vectors.sqlite, got {url!r}") from error
         if engine.dialect.name == "sqlite":
             sql.event.listen(engine, "connect", _tune_sqlite)
-        return cls(engine)
+        try:
+            return cls(engine)
+        except sql.exc.DBAPIError as error:
+            engine.dispose()
+            shown = engine.url.render_as_string(hide_password=True)
+            raise ValueError(
+                f"url: cannot open {shown} ({error.orig}); its folder must exist and be writable, and a file there "
+                "must be a store"
+            ) from error
 
     def close(self) -> None:
+        """Closes all connections."""
         self._engine.dispose()
 
-    def begin(self) -> sql.Connection:
-        """A connection whose statements become durable together when its `with` block ends."""
-        return self._engine.begin()
+    @contextmanager
+    def begin(self) -> Iterator[sql.Connection]:
+        """A connection whose statements become durable together when the `with` block ends, or none if it raises."""
+        with self._engine.begin() as connection:
+            if self._engine.dialect.name == "sqlite":
+                # From its first read on no other process may write: what was checked still holds when it is stored.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
 
-    def register_device(self, device_id: str) -> bytes:
-        """The device's 32-byte key; a new one for a new device, the same one ever after."""
-        return self.register_devices([device_id])[device_id]
+    def register_device(self, device_id: str, key: bytes | None = None) -> bytes:
+        """The device's 32-byte key: for a new device `key` or else a random one, and the same one ever after.
+
+        Args:
+          device_id: opaque, 1 to 128 printable characters.
+          key: what the device already holds, if keys are given out elsewhere.
+
+        Raises:
+          ValueError: an argument is not as above, or the device is known with another key.
+        """
+        known = self._register({device_id: key})[device_id]
+        if key not in (None, known):
+            raise ValueError(f"key: {device_id!r} is registered with another key; leave `key` out to get that one")
+        return known
 
     def register_devices(self, device_ids: Iterable[str]) -> dict[str, bytes]:
-        """Keys of many devices, in one transaction."""
-        wanted = list(dict.fromkeys(device_ids))
+        """Keys of many devices, in one transaction; see `register_device`."""
+        return self._register(dict.fromkeys(device_ids))
+
+    def _register(self, wanted: Mapping[str, bytes | None]) -> dict[str, bytes]:
+        for device_id, key in wanted.items():
+            if error := device_id_error(device_id):
+                raise ValueError(error)
+            if key is not None and len(key) != KEY_BYTES:
+                raise ValueError(f"key: expected {KEY_BYTES} bytes, got {len(key)}")
+        names, known = list(wanted), {}
         with self.begin() as connection:
-            known = {row.device_id: bytes(row.key) for row in connection.execute(sql.select(DEVICES))}
-            fresh = [{"device_id": name, "key": secrets.token_bytes(KEY_BYTES)} for name in wanted if name not in known]
+            for first in range(0, len(names), NAMES_AT_ONCE):
+                query = sql.select(DEVICES).where(DEVICES.c.device_id.in_(names[first : first + NAMES_AT_ONCE]))
+                known |= {row.device_id: bytes(row.key) for row in connection.execute(query)}
+            fresh = {name: wanted[name] or secrets.token_bytes(KEY_BYTES) for name in names if name not in known}
             if fresh:
-                connection.execute(sql.insert(DEVICES), fresh)
-        known |= {row["device_id"]: row["key"] for row in fresh}
-        return {name: known[name] for name in wanted}
+                rows = [{"device_id": name, "key": key} for name, key in fresh.items()]
+                connection.execute(sql.insert(DEVICES), rows)
+        known |= fresh
+        return {name: known[name] for name in names}
 
     def register_bundle(self, identity: bytes, metapatch_length: int) -> None:
-        """Makes a bundle known, so that vectors trained on it are accepted."""
+        """Makes a bundle known, so that vectors trained on it are accepted; a second time it does nothing.
+
+        Args:
+          identity: SHA-256 of its manifest, 32 bytes.
+          metapatch_length: K, at least 1.
+
+        Raises:
+          ValueError: an argument is not as above, or the bundle is known with another K.
+        """
+        if len(identity) != IDENTITY_BYTES:
+            raise ValueError(f"identity: expected {IDENTITY_BYTES} bytes, got {len(identity)}")
+        if metapatch_length < 1:
+            raise ValueError(f"metapatch_length: expected at least 1, got {metapatch_length}")
         with self.begin() as connection:
-            found = connection.execute(sql.select(BUNDLES).where(BUNDLES.c.identity == identity)).first()
-            if not found:
+            known = connection.execute(_length_of(identity)).scalar()
+            if known is None:
                 row = {"identity": identity, "metapatch_length": metapatch_length}
                 connection.execute(sql.insert(BUNDLES), row)
+            elif known != metapatch_length:
+                raise ValueError(
+                    f"metapatch_length: bundle {identity.hex()[:16]} is known with {known}, got {metapatch_length}"
+                )
 
     def newest(self, bundle: bytes) -> UploadedVectors:
-        """Each device's newest vector that was trained on a bundle."""
+        """Each device's newest vector that was trained on a bundle; none (K = 0) for a bundle that is not known.
+
+        Args:
+          bundle: identity, 32 bytes.
+        """
         last = (
             sql.select(VECTORS.c.device_id, sql.func.max(VECTORS.c.sequence).label("sequence"))
             .where(VECTORS.c.bundle == bundle)
@@ -135,9 +162,8 @@ class VectorStore:
             .order_by(VECTORS.c.device_id)
         )
         with self._engine.connect() as connection:
+            length = connection.execute(_length_of(bundle)).scalar() or 0
             rows = connection.execute(query).all()
-            known = connection.execute(sql.select(BUNDLES).where(BUNDLES.c.identity == bundle)).first()
-        length = known.metapatch_length if known else 0
         vectors = np.frombuffer(b"".join(row.vector for row in rows), "<f4").reshape(len(rows), length)
         return UploadedVectors(
             device_ids=[row.device_id for row in rows],
@@ -155,39 +181,12 @@ class VectorStore:
             return dict(connection.execute(query.order_by(QUARANTINE.c.reason)).tuples().all())
 
 
-def accept(connection: sql.Connection, upload: dccl_pb2.VectorUpload, body_hash: bytes) -> None:
-    """Adds a checked vector."""
-    evidence = upload.evidence if upload.evidence.heldout_samples else None
-    row = {
-        "device_id": upload.device_id,
-        "sequence": upload.sequence,
-        "bundle": upload.bundle,
-        "vector": np.array(upload.vector, "<f4").tobytes(),
-        "samples": upload.samples,
-        "gate": evidence and evidence.gate,
-        "cloud_loss": evidence and evidence.cloud_loss,
-        "personal_loss": evidence and evidence.personal_loss,
-        "body_hash": body_hash,
-        "received_at": time.time(),
-    }
-    connection.execute(sql.insert(VECTORS), row)
-
-
-def quarantine(connection: sql.Connection, reason: str, detail: str, device_id: str | None, body: bytes) -> None:
-    """Keeps the beginning of a rejected body with its reason."""
-    row = {
-        "reason": reason,
-        "detail": detail,
-        "device_id": device_id and device_id[:128],
-        "body": body[:QUARANTINED_BYTES],
-        "body_bytes": len(body),
-        "received_at": time.time(),
-    }
-    connection.execute(sql.insert(QUARANTINE), row)
+def _length_of(bundle: bytes) -> sql.Select:
+    return sql.select(BUNDLES.c.metapatch_length).where(BUNDLES.c.identity == bundle)
 
 
 def _tune_sqlite(connection: object, _: object) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 10000"):
+    for pragma in (f"busy_timeout = {WAIT_MS}", "journal_mode = WAL", "synchronous = FULL"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
