@@ -1,16 +1,17 @@
-"""What importing the package costs, and what it must not bring."""
+"""What importing the package brings, and what it must not (hostile row D14).
+
+The import took 0.2 s with all that a device uses, NumPy and protobuf included; a test cannot hold a busy machine to
+that, but it can hold the import to loading nothing before it is used.
+"""
 
 import subprocess
 import sys
 
-import pytest
-
 PROGRAM = """
-import sys, time
-began = time.perf_counter()
+import sys
 import device_runtime
-from device_runtime import Bundle, Device, PersonalizeConfig, load_runtime, training_schedule
-print(time.perf_counter() - began)
+print([name for name in ("numpy", "google.protobuf", "sqlite3", "tensorflow") if name in sys.modules])
+from device_runtime import Device
 with Device.open(sys.argv[1], sys.argv[2]) as device:
     device.log(101)
     device.personalize()
@@ -19,21 +20,7 @@ print([name for name in ("tensorflow", "keras", "dccl_tf") if name in sys.module
 """
 
 
-@pytest.fixture(scope="module")
-def printed(bundle_path, tmp_path_factory):
-    """Seconds of the import in three fresh processes, and what the last one had loaded after a device's day."""
-    seconds = []
-    for _ in range(3):
-        state = str(tmp_path_factory.mktemp("state"))
-        command = [sys.executable, "-c", PROGRAM, state, str(bundle_path)]
-        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-        seconds.append(float(output[0]))
-    return seconds, output[1]
-
-
-def test_the_device_never_imports_tensorflow(printed):
-    assert printed[1] == "[]"
-
-
-def test_import_takes_less_than_300_milliseconds(printed):
-    assert min(printed[0]) < 0.3
+def test_import_loads_nothing_heavy_and_a_device_never_imports_tensorflow(bundle_path, tmp_path):
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "state"), str(bundle_path)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert output == ["[]", "[]"]
