@@ -1,6 +1,6 @@
 """What importing the package brings, and what it must not (hostile row D14).
 
-The import took 0.2 s with all that a device uses, NumPy and protobuf included; a test cannot hold a busy machine to
+The import took 0.1 s with all that a device uses, NumPy and protobuf included; a test cannot hold a busy machine to
 that, but it can hold the import to loading nothing before it is used.
 """
 
