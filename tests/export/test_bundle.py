@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from dccl_tf.cloud_model import CloudModel
+from dccl_tf.data.schema import Catalogue
 from device_runtime import Bundle, load_runtime, replay_goldens
-from export import CertificateError, ExportError
+from export import CertificateError, ExportError, Sizes
 from tests.export.conftest import SIZES, exported
 from tests.models import small
 
@@ -73,7 +75,27 @@ def test_what_does_not_fit_the_model_is_named(tmp_path, cloud, change, message):
         exported(tmp_path / "bundle", cloud, **change)
 
 
+def test_model_without_a_patch_is_refused(tmp_path):
+    model = small.cloud(junctions=(False, False, False))
+    with pytest.raises(ExportError, match="junctions: expected a patch"):
+        exported(tmp_path / "bundle", model)
+
+
+def test_patch_at_one_junction_is_enough(tmp_path):
+    bundle = exported(tmp_path / "bundle", small.cloud(junctions=(False, False, True)))
+    assert all(check["passed"] for check in bundle.certificate["checks"])
+
+
 def test_bundle_with_labels_takes_them(tmp_path):
     bundle = exported(tmp_path / "bundle", small.cloud(history_labels=True), protocol="liked")
     assert bundle.manifest.history_labels
     assert Bundle.open(bundle.path).identity == bundle.identity
+
+
+def test_a_real_size_takes_seconds_and_half_the_bytes_in_float16(tmp_path):
+    items = 68_000
+    catalogue = Catalogue(np.arange(items), np.zeros((items + 2, 1), np.int32), ())
+    model = CloudModel.for_data(catalogue, small.users(), length=32, history_length=50)
+    bundle = exported(tmp_path / "bundle", model, catalogue=catalogue, precision="float16", sizes=Sizes())
+    # The table of items + 2 rows of 32 values of 2 bytes; the rest is small.
+    assert 0 < len(bundle.model_bytes) - (items + 2) * 32 * 2 < 500_000
