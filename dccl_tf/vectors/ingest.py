@@ -22,8 +22,7 @@ LARGEST_INTEGER = 2**63 - 1  # of a database's BIGINT
 
 # Built once: building a statement takes as long as running it.
 _OWN = VECTORS.c.device_id == sql.bindparam("device_id")
-# FOR UPDATE: where several may write at once (not SQLite) uploads of one device still come one after the other.
-_KEY = sql.select(DEVICES.c.key).where(DEVICES.c.device_id == sql.bindparam("device_id")).with_for_update()
+_KEY = sql.select(DEVICES.c.key).where(DEVICES.c.device_id == sql.bindparam("device_id"))
 _NEWEST = sql.select(sql.func.max(VECTORS.c.sequence)).where(_OWN)
 _HASH = sql.select(VECTORS.c.body_hash).where(_OWN, VECTORS.c.sequence == sql.bindparam("sequence"))
 _LENGTH = sql.select(BUNDLES.c.metapatch_length).where(BUNDLES.c.identity == sql.bindparam("identity"))

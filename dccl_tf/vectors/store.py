@@ -1,7 +1,7 @@
 """The store of uploaded vectors: devices and their keys, bundles, accepted vectors, quarantine.
 
 SQLAlchemy Core over SQLite by default, in WAL mode and fully synchronous, so that an acknowledged upload survives a
-crash. Several processes may write to one store: each transaction waits for the one before.
+crash. Several processes may write to one store in SQLite or PostgreSQL: each transaction waits for the one before.
 """
 
 import secrets
@@ -16,7 +16,11 @@ from dccl_tf.vectors.tables import BUNDLES, DEVICES, IDENTITY_BYTES, QUARANTINE,
 from protos.signing import KEY_BYTES
 
 NAMES_AT_ONCE = 500  # in one query; SQLite takes at most 32,766, older ones 999
-WAIT_MS = 30_000  # for another process's transaction
+WAIT_MS = 30_000  # for another process's transaction in SQLite
+
+# The first statement of a writing transaction: nobody else writes until it ends, so what was checked still holds when
+# it is stored. The number is the store's own among a PostgreSQL database's advisory locks ("dccl" in ASCII).
+LOCKS = {"sqlite": "BEGIN IMMEDIATE", "postgresql": f"SELECT pg_advisory_xact_lock({0x6463636C})"}
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,9 @@ class VectorStore:
         """Opens or creates a store.
 
         Args:
-          url: of the database, such as "sqlite:///vectors.sqlite" (a file in the working folder) or
-            "sqlite:////data/vectors.sqlite" (four slashes: a full path).
+          url: of the database, such as "sqlite:///vectors.sqlite" (a file in the working folder),
+            "sqlite:////data/vectors.sqlite" (four slashes: a full path) or "postgresql+psycopg://user@host/name"
+            (with `psycopg` installed).
 
         Raises:
           ValueError: `url` is none, or its database cannot be opened.
@@ -66,8 +71,8 @@ class VectorStore:
             engine.dispose()
             shown = engine.url.render_as_string(hide_password=True)
             raise ValueError(
-                f"url: cannot open {shown} ({error.orig}); its folder must exist and be writable, and a file there "
-                "must be a store"
+                f"url: cannot open {shown} ({error.orig}); the folder of a file must exist and be writable, "
+                "the file be a store"
             ) from error
 
     def close(self) -> None:
@@ -78,9 +83,8 @@ class VectorStore:
     def begin(self) -> Iterator[sql.Connection]:
         """A connection whose statements become durable together when the `with` block ends, or none if it raises."""
         with self._engine.begin() as connection:
-            if self._engine.dialect.name == "sqlite":
-                # From its first read on no other process may write: what was checked still holds when it is stored.
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            if lock := LOCKS.get(self._engine.dialect.name):
+                connection.exec_driver_sql(lock)
             yield connection
 
     def register_device(self, device_id: str, key: bytes | None = None) -> bytes:

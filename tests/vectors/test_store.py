@@ -120,7 +120,7 @@ def test_what_is_no_url_is_named():
 
 
 def test_missing_folder_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"url: cannot open .*missing.*folder must exist"):
+    with pytest.raises(ValueError, match=r"url: cannot open .*missing.*folder of a file must exist"):
         VectorStore.open(f"sqlite:///{tmp_path / 'missing' / 'v.sqlite'}")
 
 
