@@ -101,7 +101,7 @@ class Ingest:
         try:
             signed = dccl_pb2.SignedUpload.FromString(bytes(body))
             upload.MergeFromString(signed.upload)
-        except DecodeError as error:
+        except (DecodeError, UnicodeDecodeError) as error:  # the latter from protobuf in pure Python
             upload.Clear()
             detail = f"body: expected a SignedUpload, got {len(body)} other bytes"
             raise _Rejected(dccl_pb2.MALFORMED, detail) from error

@@ -1,8 +1,12 @@
 """Uploads from the wire into the store (hostile rows C1 to C3)."""
 
+import os
 import pickle
+import subprocess
+import sys
 import time
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +17,8 @@ from dccl_tf.vectors import Ingest, Limits, VectorStore
 from protos import dccl_pb2
 from protos.signing import sign
 from tests.vectors.uploads import BUNDLE, OTHER, body, upload, verdict
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_good_upload_is_kept_to_the_bit(store):
@@ -163,6 +169,26 @@ def test_a_large_body_is_rejected_in_little_memory(store, tmp_path):  # C3
 @given(st.binary(max_size=400))
 def test_random_bytes_never_raise_and_are_never_accepted(store, noise):  # C3
     assert Ingest(store).receive(noise).status == dccl_pb2.Receipt.REJECTED
+
+
+@pytest.mark.parametrize("implementation", ["upb", "python"])
+def test_a_device_id_that_is_no_text_harms_no_other_upload(implementation):  # C3
+    """The protobuf wheel without compiled code reports such text by an error of its own; which of the two a process
+    has is settled at import."""
+    program = """
+from dccl_tf.vectors import Ingest, VectorStore
+from protos import dccl_pb2
+from tests.vectors.uploads import BUNDLE, K, body, verdict
+store = VectorStore.open("sqlite://")
+store.register_bundle(BUNDLE, K)
+no_text = dccl_pb2.SignedUpload(upload=bytes([2 << 3 | 2, 2, 0xFF, 0xFE])).SerializeToString()
+print(*(verdict(receipt) for receipt in Ingest(store).receive_many([body(store), no_text])), len(store.newest(BUNDLE)))
+"""
+    environment = os.environ | {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": implementation}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("ACCEPTED MALFORMED 1\n", "")
 
 
 def test_quarantine_forgets_the_oldest(store):
