@@ -152,7 +152,7 @@ def _check_hash(name: Path, content: bytes | Path, expected: bytes) -> None:
 def _parse(message: AnyMessage, name: str, content: bytes) -> AnyMessage:
     try:
         message.ParseFromString(content)
-    except DecodeError as error:
+    except (DecodeError, UnicodeDecodeError) as error:
         raise BundleError(
             f"{name}: not a protobuf message of this toolkit ({error}); fetch the bundle again"
         ) from error
