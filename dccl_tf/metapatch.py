@@ -44,12 +44,8 @@ def apply_patch(x: tf.Tensor, patch: Patch | None, gate: tf.Tensor | float | Non
 
 
 def _over_rows(bias: tf.Tensor) -> tf.Tensor:
-    """[..., F] to [..., 1, F] with a reshape, whose gradient is a TFLite builtin (that of a new axis is not)."""
-    return (
-        tf.reshape(bias, [*bias.shape[:-1], 1, bias.shape[-1]])
-        if bias.shape.is_fully_defined()
-        else (tf.expand_dims(bias, -2))
-    )
+    """[F] to [1, F], or [B, F] to [B, 1, F], with a reshape: its gradient is a TFLite builtin, a new axis's is not."""
+    return tf.reshape(bias, [*([-1] * (bias.shape.rank - 1)), 1, bias.shape[-1]])
 
 
 @keras.saving.register_keras_serializable(package="dccl")

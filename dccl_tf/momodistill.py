@@ -5,8 +5,7 @@ one by one: the vectors are a table, a batch looks its users' rows up, and one g
 paper's point below Eq. 5). They are rebuilt from the model that the vectors were trained on, not the current one.
 """
 
-from collections.abc import Callable
-from pathlib import Path
+from typing import Unpack
 
 import keras
 import numpy as np
@@ -14,7 +13,7 @@ import tensorflow as tf
 
 from dccl_tf.cloud_model import CloudModel
 from dccl_tf.losses import bernoulli_kl, cross_entropy, weighted_sum
-from dccl_tf.trainer import Batch, History, LossFunction, TrainConfig, fit
+from dccl_tf.trainer import Batch, FitOptions, History, LossFunction, TrainConfig, fit
 from dccl_tf.training_data import TrainingData
 
 
@@ -56,10 +55,7 @@ def distill_cloud(
     config: TrainConfig,
     *,
     beta: float,
-    validate: Callable[[], float] | None = None,
-    checkpoint_dir: Path | None = None,
-    log_dir: Path | None = None,
-    name: str = "distill",
+    **options: Unpack[FitOptions],
 ) -> History:
     """Eq. 5: trains f of `cloud` in place on cross-entropy + beta * KL(teacher || f).
 
@@ -74,18 +70,8 @@ def distill_cloud(
         values = cross_entropy(logits, batch["targets"]) + beta * teachers.divergence(batch, logits)
         return weighted_sum(values, batch["weights"])
 
-    return fit(
-        cloud,
-        cloud.din.trainable_variables,
-        loss,
-        data,
-        config,
-        steps=data.steps,
-        validate=validate,
-        checkpoint_dir=checkpoint_dir,
-        log_dir=log_dir,
-        name=name,
-    )
+    variables = cloud.din.trainable_variables
+    return fit(cloud, variables, loss, data, config, steps=data.steps, **{"name": "distill"} | options)
 
 
 def learn_basis(
@@ -97,9 +83,7 @@ def learn_basis(
     beta: float = 0.0,
     simulate: bool = True,
     pull: float = 10.0,
-    checkpoint_dir: Path | None = None,
-    log_dir: Path | None = None,
-    name: str = "basis",
+    **options: Unpack[FitOptions],
 ) -> History:
     """Eq. 7: trains Theta and U of `cloud` in place, f fixed.
 
@@ -119,21 +103,12 @@ def learn_basis(
       beta: weight of KL(teacher || proxy); without teachers it has no effect.
       simulate: whether users have an offset of their own.
       pull: precision of the offsets' prior.
-      checkpoint_dir, log_dir, name: as in `trainer.fit`.
+      **options: as in `trainer.fit`.
     """
     model = BasisLearner(cloud, users=len(data.log.users) if simulate else 0)
     variables = [*cloud.metapatch.trainable_variables, *cloud.encoder.trainable_variables, *model.trainable_offsets]
-    return fit(
-        model,
-        variables,
-        _basis_loss(model, teachers, beta, pull / data.samples_of_users()),
-        data,
-        config,
-        steps=data.steps,
-        checkpoint_dir=checkpoint_dir,
-        log_dir=log_dir,
-        name=name,
-    )
+    loss = _basis_loss(model, teachers, beta, pull / data.samples_of_users())
+    return fit(model, variables, loss, data, config, steps=data.steps, **{"name": "basis"} | options)
 
 
 class BasisLearner(keras.Model):

@@ -4,40 +4,20 @@ It makes the first cloud model of Algorithm 1 and, continued on later data, the 
 must be measured against.
 """
 
-from collections.abc import Callable
-from pathlib import Path
+from typing import Unpack
 
 import tensorflow as tf
 
 from dccl_tf.cloud_model import CloudModel
 from dccl_tf.losses import cross_entropy, weighted_sum
-from dccl_tf.trainer import Batch, History, LossFunction, TrainConfig, fit
+from dccl_tf.trainer import Batch, FitOptions, History, LossFunction, TrainConfig, fit
 from dccl_tf.training_data import TrainingData
 
 
-def pretrain(
-    cloud: CloudModel,
-    data: TrainingData,
-    config: TrainConfig,
-    *,
-    validate: Callable[[], float] | None = None,
-    checkpoint_dir: Path | None = None,
-    log_dir: Path | None = None,
-    name: str = "pretrain",
-) -> History:
-    """Trains f of `cloud` in place on `data` (arguments as in `trainer.fit`)."""
-    return fit(
-        cloud,
-        cloud.din.trainable_variables,
-        data_loss(cloud),
-        data,
-        config,
-        steps=data.steps,
-        validate=validate,
-        checkpoint_dir=checkpoint_dir,
-        log_dir=log_dir,
-        name=name,
-    )
+def pretrain(cloud: CloudModel, data: TrainingData, config: TrainConfig, **options: Unpack[FitOptions]) -> History:
+    """Trains f of `cloud` in place on `data` (options as in `trainer.fit`)."""
+    variables = cloud.din.trainable_variables
+    return fit(cloud, variables, data_loss(cloud), data, config, steps=data.steps, **{"name": "pretrain"} | options)
 
 
 def data_loss(cloud: CloudModel) -> LossFunction:

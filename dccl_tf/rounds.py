@@ -101,7 +101,7 @@ class _Run:
 
     def __init__(self, log: InteractionLog, config: DcclConfig, folder: Path, data_identity: str) -> None:
         self.log, self.config, self.folder = log, config, folder
-        self.stages = Stages(folder, jsonable(asdict(config)) | {"data": data_identity})
+        self.stages = Stages(folder, asdict(config) | {"data": data_identity})
         self.split = split_log(log, config)
         self.valid, self.test = evaluators(log, self.split, config)
         self.store = VectorStore.open(f"sqlite:///{folder / 'vectors.sqlite'}")
@@ -302,8 +302,3 @@ class _Run:
             path.parent.name: History(**json.loads(path.read_text()))
             for path in sorted(self.folder.glob("*/history.json"))
         }
-
-
-def jsonable(value: Any) -> Any:
-    """Settings as JSON would give them back."""
-    return json.loads(json.dumps(value))

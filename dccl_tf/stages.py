@@ -25,13 +25,14 @@ class Stages:
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         """Args:
         folder: of the run; made if missing.
-        settings: all that the results depend on; JSON types.
+        settings: all that the results depend on; compared as JSON gives them back.
 
         Raises:
           ValueError: the folder holds a run with other settings.
         """
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        settings = json.loads(json.dumps(settings))
         written = self.folder / "settings.json"
         if written.exists():
             before = json.loads(written.read_text())

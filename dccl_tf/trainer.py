@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
 import keras
 import tensorflow as tf
@@ -36,6 +37,15 @@ class TrainConfig:
             raise ValueError(f"learning_rate: expected more than 0, got {self.learning_rate}")
         if self.patience < 0:
             raise ValueError(f"patience: expected 0 (never stop early) or more epochs, got {self.patience}")
+
+
+class FitOptions(TypedDict, total=False):
+    """What a stage hands on to `fit` as it came, described there."""
+
+    validate: Callable[[], float] | None
+    checkpoint_dir: Path | None
+    log_dir: Path | None
+    name: str
 
 
 @dataclass

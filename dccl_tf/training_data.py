@@ -65,4 +65,6 @@ class TrainingData:
         """The same, for some users only."""
         chosen = np.zeros(len(self.span.start), bool)
         chosen[users] = True
-        return replace(self, span=Span(self.span.start, np.where(chosen, self.span.stop, self.span.start)))
+        part = replace(self, span=Span(self.span.start, np.where(chosen, self.span.stop, self.span.start)))
+        part.__dict__["sampler"] = self.sampler  # knows all users; costs a pass over the log to make anew
+        return part

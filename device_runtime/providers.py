@@ -48,7 +48,7 @@ def find_provider(runtime: str = "auto") -> Provider:
         raise RuntimeMissingError(f"runtime: expected auto, {', '.join(MODULES)}, got {runtime!r}")
     problems = []
     for name in MODULES if runtime == "auto" else [runtime]:
-        if not _installed(name):
+        if not is_installed(name):
             problems.append(f"{name} is not installed")
             continue
         misfit = _numpy_misfit(name) or _tensorflow_misfit(name)
@@ -68,7 +68,8 @@ def find_provider(runtime: str = "auto") -> Provider:
     )
 
 
-def _installed(name: str) -> bool:
+def is_installed(name: str) -> bool:
+    """Whether the wheel called `name`, one of `MODULES`, is there; nothing is imported."""
     return importlib.util.find_spec(MODULES[name].split(".")[0]) is not None
 
 

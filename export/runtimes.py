@@ -1,7 +1,6 @@
 """The runtimes on which a file is certified: all that are installed, with and without the XNNPACK delegate."""
 
 import importlib.metadata
-import importlib.util
 import subprocess
 import sys
 import tempfile
@@ -10,11 +9,11 @@ from pathlib import Path
 
 from device_runtime import load_runtime
 from device_runtime.goldens import to_array
+from device_runtime.providers import is_installed
 from device_runtime.replay import answer
 from export.goldens import Arrays, as_message
 from protos import dccl_pb2
 
-_MODULES = {"tflite-runtime": "tflite_runtime", "ai-edge-litert": "ai_edge_litert", "tensorflow": "tensorflow"}
 _SECONDS = 120
 
 
@@ -79,7 +78,5 @@ class Candidate:
 
 def installed() -> list[Candidate]:
     """Every installed runtime, TensorFlow's first."""
-    names = [
-        name for name in ("tensorflow", "tflite-runtime", "ai-edge-litert") if importlib.util.find_spec(_MODULES[name])
-    ]
+    names = [name for name in ("tensorflow", "tflite-runtime", "ai-edge-litert") if is_installed(name)]
     return [Candidate(name, delegate) for name in names for delegate in (True, False)]

@@ -21,12 +21,10 @@ _SPAN = flags.DEFINE_enum("on", "test", ["valid", "test"], "Which held-out inter
 
 def main(argv: list[str]) -> int:
     """Runs the program; returns the exit code."""
-    return programs.run("dccl-evaluate", lambda: _run(argv))
+    return programs.run("dccl-evaluate", argv, _run)
 
 
-def _run(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"expected flags alone, got {' '.join(argv[1:])}")
+def _run() -> None:
     if not _CHECKPOINT.value:
         raise ValueError("checkpoint: expected a .keras file, got none")
     if bool(_STORE.value) != bool(_BUNDLE.value):

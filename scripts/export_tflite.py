@@ -34,12 +34,10 @@ _TRAIN_BATCH = flags.DEFINE_integer("train_batch", 32, "B, rows of a training st
 
 def main(argv: list[str]) -> int:
     """Runs the program; returns the exit code."""
-    return programs.run("dccl-export", lambda: _run(argv))
+    return programs.run("dccl-export", argv, _run)
 
 
-def _run(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"expected flags alone, got {' '.join(argv[1:])}")
+def _run() -> None:
     if _VERIFY.value:
         verify(Path(_VERIFY.value))
     elif _CHECKPOINT.value and _OUTPUT.value:
@@ -106,8 +104,6 @@ def _replayed(results: "list[GoldenResult]") -> list[Verdict]:
 
 
 def _export() -> None:
-    from dataclasses import replace
-
     import keras
 
     import dccl_tf.cloud_model  # noqa: F401 (registers the classes of the file)
@@ -119,7 +115,7 @@ def _export() -> None:
     log, _ = flags_data.load_log(values)
     cloud = keras.saving.load_model(_CHECKPOINT.value)
     protocol = _PROTOCOL.value or ("liked" if cloud.din.config.history_labels else "next")
-    config = replace(flags_model.config(values, protocol), protocol=protocol)
+    config = flags_model.config(values, protocol)
     bundle = export_bundle(
         cloud,
         Path(_OUTPUT.value),

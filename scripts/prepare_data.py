@@ -26,12 +26,10 @@ _PERCENTILES = (0, 10, 25, 50, 75, 90, 99, 100)
 
 def main(argv: list[str]) -> int:
     """Runs the program; returns the exit code."""
-    return programs.run("dccl-prepare-data", lambda: _run(argv))
+    return programs.run("dccl-prepare-data", argv, _run)
 
 
-def _run(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"expected flags alone, got {' '.join(argv[1:])}")
+def _run() -> None:
     log, _ = flags_data.load_log(flags.FLAGS)
     print(describe(log))
     if _OUTPUT.value:

@@ -30,11 +30,14 @@ def start(main: Callable[[list[str]], int | None], module: str, *flag_modules: s
     app.run(main)
 
 
-def run(name: str, work: Callable[[], Any]) -> int:
-    """Does the work; what the user can mend ends as one line on standard error and the exit code 1."""
+def run(name: str, argv: list[str], work: Callable[[], Any]) -> int:
+    """Does the work of a program that takes flags alone; what the user can mend ends as one line on standard error and
+    the exit code 1."""
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.INFO)
     try:
+        if len(argv) > 1:
+            raise ValueError(f"expected flags alone, got {' '.join(argv[1:])}")
         work()
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"{name}: {error}", file=sys.stderr)

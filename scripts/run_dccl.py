@@ -34,12 +34,10 @@ _PROTOCOLS = flags.DEFINE_list(
 
 def main(argv: list[str]) -> int:
     """Runs the program; returns the exit code."""
-    return programs.run("dccl-run", lambda: _run(argv))
+    return programs.run("dccl-run", argv, _run)
 
 
-def _run(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"expected flags alone, got {' '.join(argv[1:])}")
+def _run() -> None:
     began = time.perf_counter()
     from dccl_tf import rounds
     from dccl_tf.data.storage import log_identity

@@ -22,12 +22,10 @@ _SEQUENCE = flags.DEFINE_integer("sequence", 1, "Number of these uploads; each n
 
 def main(argv: list[str]) -> int:
     """Runs the program; returns the exit code."""
-    return programs.run("dccl-simulate-fleet", lambda: _run(argv))
+    return programs.run("dccl-simulate-fleet", argv, _run)
 
 
-def _run(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"expected flags alone, got {' '.join(argv[1:])}")
+def _run() -> None:
     if not _CHECKPOINT.value or not _BUNDLE.value:
         raise ValueError(f"checkpoint, bundle: expected both, got {_CHECKPOINT.value} and {_BUNDLE.value}")
     import keras

@@ -32,12 +32,10 @@ _WORK_DIR = flags.DEFINE_string("work_dir", None, "Checkpoints and TensorBoard l
 
 def main(argv: list[str]) -> int:
     """Runs the program; returns the exit code."""
-    return programs.run("dccl-train-cloud", lambda: _run(argv))
+    return programs.run("dccl-train-cloud", argv, _run)
 
 
-def _run(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"expected flags alone, got {' '.join(argv[1:])}")
+def _run() -> None:
     if not _OUTPUT.value or Path(_OUTPUT.value).suffix != ".keras":
         raise ValueError(f"output: expected a file that ends in .keras, got {_OUTPUT.value}")
     if _STAGE.value != "pretrain" and not _CHECKPOINT.value:

@@ -170,7 +170,7 @@ def test_threads_that_hold_the_runtime_never_see_each_others_vector(runtime):
 
 def test_numpy_2_beside_tflite_runtime_is_said_with_both_ways_out(bundle, monkeypatch):
     monkeypatch.setattr(providers.np, "__version__", "2.1.0")
-    monkeypatch.setattr(providers, "_installed", lambda name: name == "tflite-runtime")
+    monkeypatch.setattr(providers, "is_installed", lambda name: name == "tflite-runtime")
     monkeypatch.setattr(providers, "_version", lambda name: "2.14.0")
     monkeypatch.setattr(providers, "_load", lambda name: pytest.fail("the interpreter was touched"))
     with pytest.raises(RuntimeMissingError, match=r"tflite-runtime 2.14.0 needs NumPy 1, got NumPy 2.1.0") as error:
@@ -180,7 +180,7 @@ def test_numpy_2_beside_tflite_runtime_is_said_with_both_ways_out(bundle, monkey
 
 
 def test_tflite_runtime_after_tensorflow_is_refused_in_words(monkeypatch):
-    monkeypatch.setattr(providers, "_installed", lambda name: name == "tflite-runtime")
+    monkeypatch.setattr(providers, "is_installed", lambda name: name == "tflite-runtime")
     monkeypatch.setattr(providers, "_numpy_misfit", lambda name: None)
     monkeypatch.setitem(sys.modules, "tensorflow", providers)
     monkeypatch.delitem(sys.modules, "tflite_runtime.interpreter", raising=False)
@@ -191,14 +191,14 @@ def test_tflite_runtime_after_tensorflow_is_refused_in_words(monkeypatch):
 
 def test_numpy_2_makes_auto_pass_over_tflite_runtime(monkeypatch):
     monkeypatch.setattr(providers.np, "__version__", "2.1.0")
-    monkeypatch.setattr(providers, "_installed", lambda name: name != "tensorflow")
+    monkeypatch.setattr(providers, "is_installed", lambda name: name != "tensorflow")
     monkeypatch.setattr(providers, "_version", lambda name: "2.14.0")
     monkeypatch.setattr(providers, "_load", lambda name: name)
     assert providers.find_provider() == "ai-edge-litert"
 
 
 def test_no_interpreter_at_all_is_said_with_the_way_out(monkeypatch):
-    monkeypatch.setattr(providers, "_installed", lambda name: False)
+    monkeypatch.setattr(providers, "is_installed", lambda name: False)
     with pytest.raises(RuntimeMissingError, match=r"tflite-runtime is not installed.*pip install ai-edge-litert"):
         providers.find_provider()
 
