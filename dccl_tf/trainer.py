@@ -3,10 +3,14 @@
 It runs under the current tf.distribute strategy: each replica sums its losses, the sums are divided by the weight
 of the global batch, so one worker and many take the same step. Epoch e of a run depends on (seed, e) alone, hence a
 run that was killed continues from its last epoch as if nothing had happened.
+
+What is validated, kept as best and put into the model at the end is the moving average of the weights; the weights
+themselves go on training.
 """
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypedDict
@@ -15,6 +19,7 @@ import keras
 import tensorflow as tf
 
 from dccl_tf.progress import progress, quiet
+from dccl_tf.weight_average import WeightAverage
 
 Batch = dict[str, tf.Tensor]
 LossFunction = Callable[[Batch], tuple[tf.Tensor, tf.Tensor]]  # sum of weighted losses, sum of weights
@@ -28,6 +33,7 @@ class TrainConfig:
     learning_rate: float = 3e-3  # peak of Adam; falls to 0 along a cosine over all epochs
     weight_decay: float = 0.0  # decoupled (AdamW)
     patience: int = 3  # epochs without a better validation before it stops; 0: never
+    averaging: float = 1.0  # epochs over which the weights are averaged that a model is judged by and ends with; 0: off
     jit: bool = False  # compile losses and gradients with XLA: on x86-64 it made a step of DIN ten times slower
 
     def __post_init__(self) -> None:
@@ -37,6 +43,8 @@ class TrainConfig:
             raise ValueError(f"learning_rate: expected more than 0, got {self.learning_rate}")
         if self.patience < 0:
             raise ValueError(f"patience: expected 0 (never stop early) or more epochs, got {self.patience}")
+        if not 0.0 <= self.averaging < float("inf"):
+            raise ValueError(f"averaging: expected 0 (off) or more epochs, got {self.averaging}")
 
 
 class FitOptions(TypedDict, total=False):
@@ -70,7 +78,7 @@ def fit(
     log_dir: Path | None = None,
     name: str = "train",
 ) -> History:
-    """Trains `variables` in place.
+    """Trains `variables` in place; they end as the best epoch's average (or weights, with `averaging` 0).
 
     Args:
       model: what owns the state to checkpoint (all its variables).
@@ -96,8 +104,11 @@ def fit(
     schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, decay_steps=config.epochs * steps)
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)
     optimizer.build(variables)
-    train_step = _train_step(strategy, optimizer, variables, loss, config.jit)
-    keeper = _Keeper(model, variables, optimizer, checkpoint_dir)
+    average = None
+    if config.averaging:
+        average = WeightAverage([variable.value for variable in variables], config.averaging * steps)
+    train_step = _train_step(strategy, optimizer, variables, loss, average, config.jit)
+    keeper = _Keeper(model, variables, optimizer, average, checkpoint_dir)
     history = keeper.history
     writer = tf.summary.create_file_writer(str(log_dir / name)) if log_dir else None
 
@@ -117,9 +128,11 @@ def fit(
                 f"{name}: the loss of epoch {epoch + 1} is {mean}; lower learning_rate (now {config.learning_rate})"
             )
         history.loss.append(mean)
-        if validate is not None:
-            history.validation.append(float(validate()))
-        keeper.keep()
+        with keeper.judged():
+            if validate is not None:
+                history.validation.append(float(validate()))
+            keeper.note()
+        keeper.save()
         if writer:
             with writer.as_default(step=epoch):
                 tf.summary.scalar("loss", mean)
@@ -134,6 +147,7 @@ def _train_step(
     optimizer: keras.optimizers.Optimizer,
     variables: Sequence[keras.Variable],
     loss: LossFunction,
+    average: WeightAverage | None,
     jit: bool,
 ) -> Callable[[Batch], tuple[tf.Tensor, tf.Tensor]]:
     """One step on a (distributed) batch; returns the global sums of loss and weight."""
@@ -157,6 +171,8 @@ def _train_step(
     @tf.function
     def step(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         totals, weights = strategy.run(replica_step, args=(batch,))
+        if average:
+            average.update(optimizer.iterations.value)
         first = strategy.experimental_local_results
         return first(totals)[0], first(weights)[0]
 
@@ -175,26 +191,36 @@ class _Keeper:
         model: keras.Model,
         variables: Sequence[keras.Variable],
         optimizer: keras.optimizers.Optimizer,
+        average: WeightAverage | None,
         folder: Path | None,
     ) -> None:
         self._variables = [variable.value for variable in variables]
+        self._average = average
         self._best = [tf.Variable(variable, trainable=False) for variable in self._variables]
         self._history = tf.Variable(json.dumps(asdict(History())), trainable=False)
         state = {f"state{i}": variable.value for i, variable in enumerate([*model.variables, *optimizer.variables])}
-        best = {f"best{i}": variable for i, variable in enumerate(self._best)}
-        checkpoint = tf.train.Checkpoint(history=self._history, **state, **best)
+        state |= {f"best{i}": variable for i, variable in enumerate(self._best)}
+        state |= {f"average{i}": variable for i, variable in enumerate(average.values if average else ())}
+        checkpoint = tf.train.Checkpoint(history=self._history, **state)
         self._manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=1) if folder else None
         if self._manager:
             self._manager.restore_or_initialize()
         self.history = History(**json.loads(self._history.numpy()))
 
-    def keep(self) -> None:
-        """Takes note of the epoch that has just ended."""
+    def judged(self) -> AbstractContextManager[None]:
+        """Inside, the variables hold what validation judges and `note` may keep."""
+        return self._average.in_place() if self._average else nullcontext()
+
+    def note(self) -> None:
+        """Takes note of the epoch that has just been judged."""
         validation = self.history.validation
         if not validation or validation[-1] == max(validation):
             self.history.best_epoch = len(self.history.loss) - 1
             for best, variable in zip(self._best, self._variables, strict=True):
                 best.assign(variable)
+
+    def save(self) -> None:
+        """Writes all state, with the variables as they train."""
         self._history.assign(json.dumps(asdict(self.history)))
         if self._manager:
             with quiet():
