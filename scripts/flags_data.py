@@ -2,6 +2,7 @@
 
 --dataset=ml-100k                           from a cache, GroupLens's server or PyPI; or --data_dir
 --dataset=ml-1m --data_dir=ml-1m.zip        as downloaded from GroupLens
+--dataset=amazon --data_dir=amazon          interactions.parquet and items.parquet; 8-core unless told otherwise
 --dataset=synthetic --synthetic_users=2000  made up, with an oracle
 --dataset=table --interactions=log.csv --items=items.parquet --categories_columns=brand,kind
 --dataset=prepared --interactions=log.npz   what dccl-prepare-data wrote
@@ -9,6 +10,7 @@
 
 from absl import flags, logging
 
+from dccl_tf.data.amazon import LEAST, load_amazon
 from dccl_tf.data.filters import filter_log
 from dccl_tf.data.movielens import load_movielens
 from dccl_tf.data.schema import InteractionLog
@@ -17,10 +19,16 @@ from dccl_tf.data.synthetic import Oracle, synthetic_log
 from dccl_tf.data.tables import TableColumns, load_table
 
 flags.DEFINE_enum(
-    "dataset", "ml-100k", ["ml-100k", "ml-1m", "synthetic", "table", "prepared"], "Which interactions to learn from."
+    "dataset",
+    "ml-100k",
+    ["ml-100k", "ml-1m", "amazon", "synthetic", "table", "prepared"],
+    "Which interactions to learn from.",
 )
 flags.DEFINE_string(
-    "data_dir", None, "ml-100k, ml-1m: GroupLens's zip, or a folder with it or its files; by default DCCL_DATA."
+    "data_dir",
+    None,
+    "ml-100k, ml-1m: GroupLens's zip, or a folder with it or its files; amazon: the folder with the Parquet files; "
+    "by default DCCL_DATA.",
 )
 flags.DEFINE_string(
     "interactions", None, "table: CSV(.gz), TSV(.gz) or Parquet, a row an interaction. prepared: the .npz file."
@@ -38,8 +46,13 @@ flags.DEFINE_string("category_separator", "|", "table: between several categorie
 flags.DEFINE_string("title_column", None, "table: column of items, for people.")
 flags.DEFINE_list("profile_columns", [], "table: columns of users; numbers of many values are cut into quantiles.")
 flags.DEFINE_enum("id_type", "auto", ["auto", "text"], "table: text takes ids of digits for text too.")
-flags.DEFINE_integer("min_user_interactions", 1, "Leave out users with fewer.", lower_bound=1)
-flags.DEFINE_integer("min_item_interactions", 1, "Leave out items with fewer; with users, the k-core.", lower_bound=1)
+flags.DEFINE_integer(
+    "min_user_interactions", None, "Leave out users with fewer; by default 1, amazon 8.", lower_bound=1
+)
+flags.DEFINE_integer(
+    "min_item_interactions", None, "Leave out items with fewer; with users, the k-core. As above.", lower_bound=1
+)
+flags.DEFINE_integer("max_users", None, "amazon: keep a sample of so many users, the same each time.", lower_bound=1)
 flags.DEFINE_integer("synthetic_users", 1000, "synthetic: number of users.", lower_bound=1)
 flags.DEFINE_integer("synthetic_items", 800, "synthetic: number of items.", lower_bound=4)
 flags.DEFINE_float("synthetic_drift", 0.03, "synthetic: radians by which a taste turns at each interaction.")
@@ -59,8 +72,14 @@ def load_log(values: flags.FlagValues) -> tuple[InteractionLog, Oracle | None]:
       FileNotFoundError, ValueError: what is wrong with the data, in words for people.
     """
     oracle = None
+    least = LEAST if values.dataset == "amazon" else 1
+    least_of_user, least_of_item = values.min_user_interactions or least, values.min_item_interactions or least
+    if values.max_users and values.dataset != "amazon":
+        raise ValueError(f"max_users: expected --dataset=amazon beside it, got --dataset={values.dataset}")
     if values.dataset in ("ml-100k", "ml-1m"):
         log = load_movielens(values.dataset, values.data_dir, rating_threshold=values.rating_threshold)
+    elif values.dataset == "amazon":
+        return load_amazon(values.data_dir, least_of_user, least_of_item, values.max_users), None
     elif values.dataset == "synthetic":
         log, oracle = synthetic_log(
             values.synthetic_seed,
@@ -74,7 +93,7 @@ def load_log(values: flags.FlagValues) -> tuple[InteractionLog, Oracle | None]:
         log = read_log(values.interactions)
     else:
         log = load_table(values.interactions, values.items, values.users, _columns(values))
-    filtered = filter_log(log, values.min_user_interactions, values.min_item_interactions)
+    filtered = filter_log(log, least_of_user, least_of_item)
     if oracle and filtered is not log:
         logging.warning("The filters changed the made-up sequences, so the oracle is left out")
         oracle = None

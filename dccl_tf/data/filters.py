@@ -62,6 +62,31 @@ def filter_log(log: InteractionLog, min_user_interactions: int = 1, min_item_int
     return _kept(log, keep, users_kept, items_kept, left_out)
 
 
+def sample_users(log: InteractionLog, most: int, seed: int = 0) -> InteractionLog:
+    """A log of `most` users drawn at random (one seed, one sample), in their order, and of the items that they met.
+
+    Returns:
+      A log whose `counts` say what was left out; the log itself if it has no more users than that.
+
+    Raises:
+      ValueError: `most` is below 1.
+    """
+    if most < 1:
+        raise ValueError(f"most: expected at least 1 user, got {most}")
+    if most >= len(log.users):
+        return log
+    chosen = np.zeros(len(log.users), bool)
+    chosen[np.random.default_rng(seed).choice(len(log.users), most, replace=False)] = True
+    keep = chosen[log.owners]
+    met = np.bincount(log.items[keep], minlength=len(log.catalogue) + 1)[1:] > 0
+    left_out = {
+        "users_not_sampled": int((~chosen).sum()),
+        "items_not_sampled": int((~met).sum()),
+        "interactions_not_sampled": int((~keep).sum()),
+    }
+    return _kept(log, keep, chosen, met, left_out)
+
+
 def _kept(
     log: InteractionLog, keep: np.ndarray, users_kept: np.ndarray, items_kept: np.ndarray, left_out: dict[str, int]
 ) -> InteractionLog:
