@@ -1,0 +1,133 @@
+"""Users and items as fields of features, each field one row of a table: what MF, FM, NeuMF and DeepFM are made of.
+
+What nothing was learned about is the zero vector, hence the prior and not noise: users without samples (their rows
+start at zero, and only their own samples move them), the unknown user U, padding, and items outside the vocabulary.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+SMALL = 0.01  # standard deviation of new rows, as in the code of FM's, NeuMF's and DeepFM's authors
+
+
+@keras.saving.register_keras_serializable(package="dccl")
+class UserFields(keras.layers.Layer):
+    """A user as 1 + P rows: the id's, then one for each profile field."""
+
+    def __init__(self, users: int, width: int, profile_sizes: tuple[int, ...] = (), **kwargs: Any) -> None:
+        """Args:
+        users: U.
+        width: of a row.
+        profile_sizes: number of values of each profile field; none leaves the profile out.
+        """
+        super().__init__(**kwargs)
+        self.users, self.width, self.profile_sizes = users, width, tuple(profile_sizes)
+        self.ids = self.add_weight(name="ids", shape=(users + 1, width), initializer="zeros")
+        if self.profile_sizes:
+            self.offsets = np.concatenate([[0], np.cumsum(self.profile_sizes)[:-1]]).astype(np.int32)
+            small = keras.initializers.RandomNormal(stddev=SMALL)
+            self.values = self.add_weight(name="values", shape=(sum(self.profile_sizes), width), initializer=small)
+        self.built = True
+
+    @property
+    def fields(self) -> int:
+        return 1 + len(self.profile_sizes)
+
+    def call(self, users: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
+        """users int32 [B] and profile int32 [B, P] to rows [B, 1 + P, width]."""
+        rows = tf.gather(tf.convert_to_tensor(self.ids), users)[:, None, :]
+        if not self.profile_sizes:
+            return rows
+        return tf.concat([rows, tf.gather(tf.convert_to_tensor(self.values), profile + self.offsets)], axis=1)
+
+    def get_config(self) -> dict[str, Any]:
+        sizes = {"users": self.users, "width": self.width, "profile_sizes": self.profile_sizes}
+        return super().get_config() | sizes
+
+
+@keras.saving.register_keras_serializable(package="dccl")
+class ItemFields(keras.layers.Layer):
+    """An item as one or two rows: the id's and, where items have categories, the mean over its categories."""
+
+    def __init__(
+        self,
+        items: int,
+        width: int,
+        categories: int = 0,
+        categories_per_item: int = 1,
+        stddev: float = SMALL,
+        **kwargs: Any,
+    ) -> None:
+        """Args:
+        items: V; the table has V + 2 rows (padding, V items, out of vocabulary).
+        width: of a row.
+        categories: G; 0 leaves categories out.
+        categories_per_item: M.
+        stddev: of new rows.
+        """
+        super().__init__(**kwargs)
+        self.items, self.width, self.stddev = items, width, stddev
+        self.categories, self.categories_per_item = categories, categories_per_item
+        normal = keras.initializers.RandomNormal(stddev=stddev)
+        self.ids = self.add_weight(name="ids", shape=(items + 2, width), initializer=normal)
+        if categories:
+            normal = keras.initializers.RandomNormal(stddev=stddev)  # of its own: one instance repeats its numbers
+            self.names = self.add_weight(name="categories", shape=(categories + 1, width), initializer=normal)
+            self.of_item = self.add_weight(
+                name="categories_of_item",
+                shape=(items + 2, categories_per_item),
+                initializer="zeros",
+                dtype="int32",
+                trainable=False,
+            )
+        self.built = True
+
+    @property
+    def fields(self) -> int:
+        return 2 if self.categories else 1
+
+    def set_categories(self, categories: np.ndarray) -> None:
+        """categories int32 [V + 2, M], 0 = none (`Catalogue.categories`); a constant that is saved with the model."""
+        if self.categories:
+            self.of_item.assign(categories)
+
+    def call(self, ids: tf.Tensor) -> tf.Tensor:
+        """ids int32 [...] to rows [..., fields, width]."""
+        known = tf.cast(tf.logical_and(ids > 0, ids <= self.items), tf.float32)[..., None]
+        rows = tf.gather(tf.convert_to_tensor(self.ids), ids) * known
+        if not self.categories:
+            return rows[..., None, :]
+        return tf.stack([rows, self._mean_of_categories(ids)], axis=-2)
+
+    def _mean_of_categories(self, ids: tf.Tensor) -> tf.Tensor:
+        categories = tf.gather(tf.convert_to_tensor(self.of_item), ids)  # [..., M]
+        named = tf.cast(categories > 0, tf.float32)[..., None]
+        total = tf.reduce_sum(tf.gather(tf.convert_to_tensor(self.names), categories) * named, axis=-2)
+        return total / tf.maximum(tf.reduce_sum(named, axis=-2), 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "items": self.items,
+            "width": self.width,
+            "categories": self.categories,
+            "categories_per_item": self.categories_per_item,
+            "stddev": self.stddev,
+        }
+
+
+def pairwise(rows: list[tf.Tensor]) -> tf.Tensor:
+    """Sum over all pairs of fields of the product of their vectors, by (sum of all)^2 - sum of squares (Rendle, 2010,
+    Lemma 3.1), so that cost grows with the number of fields and not of pairs.
+
+    Args:
+      rows: tensors [..., fields, D] whose leading axes broadcast against each other.
+
+    Returns:
+      [..., D]; its sum over D is FM's term of second order.
+    """
+    total = sum(tf.reduce_sum(part, axis=-2) for part in rows)
+    squares = sum(tf.reduce_sum(tf.square(part), axis=-2) for part in rows)
+    return 0.5 * (tf.square(total) - squares)

@@ -1,0 +1,38 @@
+"""FM, factorization machine of second order (Rendle, 2010), on user id, profile, item id and item categories."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from dccl_tf.models.fields import ItemFields, UserFields, pairwise
+from dccl_tf.models.recommender import DataSizes, Inputs, Recommender, a_share, at_least_one
+
+
+@keras.saving.register_keras_serializable(package="dccl")
+class Fm(Recommender):
+    """logit = bias + sum of the fields' weights + sum over all pairs of fields of <vector, vector>.
+
+    An item of several categories is one field: the mean of its categories' rows.
+    """
+
+    def __init__(self, sizes: DataSizes, width: int = 64, dropout: float = 0.0, **kwargs: Any) -> None:
+        """Args:
+        sizes: of the data.
+        width: D of the vectors.
+        dropout: share of the D sums of products that is left out while it trains.
+        """
+        at_least_one(width=width)
+        a_share(dropout=dropout)
+        super().__init__(sizes, {"width": width, "dropout": dropout}, **kwargs)
+        # One row holds a vector and a weight, so that one lookup brings both.
+        self.user_fields = UserFields(sizes.users, width + 1, sizes.profile_sizes)
+        self.item_fields = ItemFields(sizes.items, width + 1, sizes.categories, sizes.categories_per_item)
+        self.bias = self.add_weight(name="bias", shape=(), initializer="zeros")
+        self.dropout = keras.layers.Dropout(dropout)
+
+    def score(self, inputs: Inputs, candidates: tf.Tensor, training: bool) -> tf.Tensor:
+        rows = [self.user_fields(inputs["users"], inputs["profile"])[:, None, None], self.item_fields(candidates)]
+        weights = sum(tf.reduce_sum(part[..., -1], axis=-1) for part in rows)  # [B, S, C]
+        products = self.dropout(pairwise([part[..., :-1] for part in rows]), training=training)
+        return self.bias + weights + tf.reduce_sum(products, axis=-1)
