@@ -7,6 +7,7 @@ for batch in batches(rows, log, protocol="next", batch_size=64, seed=0, epoch=0,
 """
 
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 import tensorflow as tf
@@ -126,7 +127,7 @@ def batches(
 
     def fill(chosen: tf.Tensor) -> dict[str, tf.Tensor]:
         values = tf.numpy_function(
-            lambda chosen: [filler(chosen)[name] for name in names], [chosen], [empty[name].dtype for name in names]
+            lambda chosen: itemgetter(*names)(filler(chosen)), [chosen], [empty[name].dtype for name in names]
         )
         return {name: tf.ensure_shape(v, empty[name].shape) for name, v in zip(names, values, strict=True)}
 
