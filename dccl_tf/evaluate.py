@@ -5,12 +5,13 @@ all of them. `liked` asks which of the items that the user met were liked: true 
 An evaluator is made once from the log and judges any number of models on the same users, items and negatives.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import tensorflow as tf
 
-from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.batches import point_rows
 from dccl_tf.data.negatives import evaluation_negatives
 from dccl_tf.data.schema import InteractionLog, Span
@@ -32,12 +33,21 @@ class Vectors:
     gates: np.ndarray  # [U]
 
 
+class Scorer(Protocol):
+    """What can be judged: a `CloudModel`, with or without vectors, or a baseline."""
+
+    @property
+    def logits(self) -> Callable[..., tf.Tensor]:
+        """Inputs of the model contract (and, of a `CloudModel`, vectors and gates) to logits, compiled."""
+        ...
+
+
 class Evaluator(Protocol):
     """Judges a model on a fixed set of users and items."""
 
     selection_metric: str  # the one by which training chooses its best epoch
 
-    def __call__(self, cloud: CloudModel, vectors: Vectors | None = None) -> UserValues:
+    def __call__(self, cloud: Scorer, vectors: Vectors | None = None) -> UserValues:
         """Every metric, user by user."""
         ...
 
@@ -76,7 +86,7 @@ class NextEvaluator:
         self.candidates = np.concatenate([self.positives[:, None], drawn], axis=1).astype(np.int32)
         self.full = full
 
-    def __call__(self, cloud: CloudModel, vectors: Vectors | None = None) -> UserValues:
+    def __call__(self, cloud: Scorer, vectors: Vectors | None = None) -> UserValues:
         parts = _parts(len(self.users), self.users_at_once)
         values = [_ranking(self._scores(cloud, vectors, part, self.candidates[part]), "neg100") for part in parts]
         if self.full:
@@ -90,7 +100,7 @@ class NextEvaluator:
         scores = oracle.logits(self.users, self.positions, self.candidates)
         return self._for_all([_ranking(scores, "neg100")])
 
-    def logits(self, cloud: CloudModel, vectors: Vectors | None, users: np.ndarray) -> np.ndarray:
+    def logits(self, cloud: Scorer, vectors: Vectors | None, users: np.ndarray) -> np.ndarray:
         """Scores [len(users), V] of items 1..V for some of the evaluator's users."""
         everything = np.arange(1, len(self.log.catalogue) + 1, dtype=np.int32)
         part = np.searchsorted(self.users, users)
@@ -98,7 +108,7 @@ class NextEvaluator:
 
     def _scores(
         self,
-        cloud: CloudModel,
+        cloud: Scorer,
         vectors: Vectors | None,
         part: np.ndarray,
         candidates: np.ndarray,
@@ -113,7 +123,7 @@ class NextEvaluator:
         }
         return _score(cloud, batch, vectors, at_once or self.users_at_once)
 
-    def _full(self, cloud: CloudModel, vectors: Vectors | None, part: np.ndarray, at_once: int) -> UserValues:
+    def _full(self, cloud: Scorer, vectors: Vectors | None, part: np.ndarray, at_once: int) -> UserValues:
         """Metrics of some users' items among all that they never touched."""
         items = np.arange(1, len(self.log.catalogue) + 1, dtype=np.int32)
         scores = self._scores(cloud, vectors, part, np.broadcast_to(items, (len(part), len(items))), at_once)
@@ -141,7 +151,7 @@ class LikedEvaluator:
         self.log = log
         self.data = TrainingData(log, span, "liked", history_length)
 
-    def __call__(self, cloud: CloudModel, vectors: Vectors | None = None) -> UserValues:
+    def __call__(self, cloud: Scorer, vectors: Vectors | None = None) -> UserValues:
         return self._values(*self.logits(cloud, vectors))
 
     def of_oracle(self, oracle: Oracle) -> UserValues:
@@ -164,7 +174,7 @@ class LikedEvaluator:
             "neg_log_loss/liked": -mean_loss,
         }
 
-    def logits(self, cloud: CloudModel, vectors: Vectors | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def logits(self, cloud: Scorer, vectors: Vectors | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Users, labels and logits of every judged item, each [N], user by user and oldest first."""
         users, labels, logits = [], [], []
         for batch in self.data(0, shuffle=False):
@@ -186,11 +196,11 @@ def _parts(count: int, size: int) -> list[np.ndarray]:
     return [np.arange(i, min(i + size, count)) for i in range(0, count, size)]
 
 
-def _score(cloud: CloudModel, batch: dict[str, np.ndarray], vectors: Vectors | None, rows: int) -> np.ndarray:
+def _score(cloud: Scorer, batch: dict[str, np.ndarray], vectors: Vectors | None, rows: int) -> np.ndarray:
     """Logits of a batch, filled up to `rows` so that one compiled program serves every part."""
     count = len(batch["users"])
     fill = np.minimum(np.arange(max(rows, count)), count - 1)
-    inputs = {name: batch[name][fill] for name in ("history", "candidates", "profile")}
+    inputs = {name: batch[name][fill] for name in ("history", "candidates", "profile", "users")}
     if "history_labels" in batch:
         inputs["history_labels"] = batch["history_labels"][fill]
     if vectors is None:

@@ -1,0 +1,203 @@
+"""The six models that Section 4.1.2 compares with, made, trained and judged in one way.
+
+recipe = recipe_for("sasrec", "next", learning_rate=2e-3)    # the defaults of a model, some of them changed
+baseline, history = learn(recipe, log, split, seed=0)        # all samples before validation, stopped by it
+values = evaluators(recipe, log, split, seed=0)[1](baseline)   # metrics of the test interactions, user by user
+
+All learn the same samples (a user's clicks, negatives drawn by seed, epoch, user and position) under the pointwise
+cross-entropy of Eq. 4. SASRec and DIN see them packed, since positions of a row share its history; the others see
+each by itself, in an order without users, as their authors do.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any, Unpack
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dccl_tf import run_config
+from dccl_tf.data.schema import InteractionLog, Span, Split
+from dccl_tf.evaluate import Evaluator
+from dccl_tf.losses import cross_entropy, weighted_sum
+from dccl_tf.models import DeepFm, Din, DinConfig, Fm, Mf, NeuMf, SasRec
+from dccl_tf.run_config import DcclConfig
+from dccl_tf.trainer import Batch, FitOptions, History, TrainConfig, fit
+from dccl_tf.training_data import TrainingData
+
+MODELS: dict[str, type[keras.Model]] = {
+    "mf": Mf,
+    "fm": Fm,
+    "neumf": NeuMf,
+    "deepfm": DeepFm,
+    "sasrec": SasRec,
+    "din": Din,
+}
+SEQUENTIAL = ("sasrec", "din")  # they read the history
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a baseline is made and trained, data and seed apart."""
+
+    model: str  # a key of MODELS
+    protocol: str = "next"  # or "liked"
+    choices: dict[str, Any] = field(default_factory=dict)  # of the model, other than sizes, T and labels
+    training: TrainConfig = field(default_factory=TrainConfig)
+    history_length: int = 50  # T of the models that read it
+    positions: int = 1  # S
+    batch_rows: int = 2048  # packed rows a batch
+    negatives: int = 4  # for each click, protocol "next" alone
+
+    def __post_init__(self) -> None:
+        _known("model", self.model, MODELS)
+        _known("protocol", self.protocol, ("next", "liked"))
+
+
+_PACKED = {"positions": 32, "batch_rows": 64}
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "mf": {"training": TrainConfig(learning_rate=3e-3)},
+    "fm": {"training": TrainConfig(learning_rate=3e-3)},
+    "neumf": {"training": TrainConfig(learning_rate=2e-3)},
+    "deepfm": {"training": TrainConfig(learning_rate=2e-3)},
+    "sasrec": {"training": TrainConfig(learning_rate=2e-3), **_PACKED},
+    "din": {"training": TrainConfig(learning_rate=3e-3), **_PACKED, "batch_rows": 32},
+}
+
+
+def recipe_for(model: str, protocol: str = "next", **changes: Any) -> Recipe:
+    """A model's defaults, with changes by name.
+
+    Args:
+      model: a key of MODELS.
+      protocol: "next" or "liked".
+      **changes: fields of `Recipe` or `TrainConfig`; every other name is a choice of the model, such as `width`.
+
+    Raises:
+      ValueError: an unknown model, protocol or value.
+    """
+    _known("model", model, MODELS)
+    return changed(Recipe(model, protocol, **_DEFAULTS[model]), **changes)
+
+
+def changed(recipe: Recipe, **changes: Any) -> Recipe:
+    """The recipe with changes by name, as `recipe_for` takes them."""
+    own = {f.name for f in fields(Recipe)} - {"model", "protocol", "choices", "training"}
+    training = {f.name for f in fields(TrainConfig)}
+    return replace(
+        recipe,
+        training=replace(recipe.training, **{k: v for k, v in changes.items() if k in training}),
+        choices=recipe.choices | {k: v for k, v in changes.items() if k not in own | training},
+        **{k: v for k, v in changes.items() if k in own},
+    )
+
+
+class Baseline:
+    """A model and its name, as the evaluators take it."""
+
+    def __init__(self, name: str, model: keras.Model) -> None:
+        self.name, self.model = name, model
+
+    @cached_property
+    def logits(self) -> Callable[..., tf.Tensor]:
+        """The model without dropout, compiled once a shape: for evaluation."""
+        return tf.function(lambda inputs: self.model(inputs))
+
+
+def build(name: str, log: InteractionLog, protocol: str = "next", **choices: Any) -> Baseline:
+    """An untrained baseline whose sizes fit the log; set Keras's seed before.
+
+    Args:
+      name: a key of MODELS.
+      log: for the numbers of users and items, profiles and categories.
+      protocol: under "liked" the models that read the history read its labels too.
+      **choices: of the model; "width" is the width of its vectors, whatever the model calls it.
+
+    Raises:
+      ValueError: an unknown name, or a choice that the model does not have or does not accept.
+    """
+    _known("name", name, MODELS)
+    if name == "din" and "width" in choices:
+        choices = {"item_width": choices["width"]} | {k: v for k, v in choices.items() if k != "width"}
+    if name in SEQUENTIAL:
+        choices = {"history_labels": protocol == "liked"} | choices
+    made_of = DinConfig if name == "din" else MODELS[name]
+    names = [choice for choice in inspect.signature(made_of).parameters if choice not in ("sizes", "kwargs")]
+    for choice in choices:
+        _known(f"choices of {name}", choice, names)
+    return Baseline(name, MODELS[name].for_data(log.catalogue, log.users, **choices))
+
+
+def train(baseline: Baseline, data: TrainingData, config: TrainConfig, **options: Unpack[FitOptions]) -> History:
+    """Trains a baseline in place by pointwise cross-entropy, Eq. 4 (options as in `trainer.fit`)."""
+    model = baseline.model
+
+    def loss(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        logits = model(batch, training=True)
+        return weighted_sum(cross_entropy(logits, batch["targets"]), batch["weights"])
+
+    variables = model.trainable_variables
+    return fit(model, variables, loss, data, config, steps=data.steps, **{"name": baseline.name} | options)
+
+
+def training_data(recipe: Recipe, log: InteractionLog, span: Span, seed: int) -> TrainingData:
+    """The samples of a span as the recipe packs them."""
+    return TrainingData(
+        log,
+        span,
+        recipe.protocol,
+        recipe.history_length if recipe.model in SEQUENTIAL else 1,  # a history that nobody reads costs least
+        positions=recipe.positions,
+        batch_rows=recipe.batch_rows,
+        negatives=recipe.negatives,
+        seed=seed,
+    )
+
+
+def evaluators(recipe: Recipe, log: InteractionLog, split: Split, seed: int) -> tuple[Evaluator, Evaluator]:
+    """The judges of validation and of test: the same users, items and negatives for every model of a seed, and those of
+    a run of `rounds` with this seed."""
+    config = DcclConfig(protocol=recipe.protocol, history_length=recipe.history_length, seed=seed)
+    return run_config.evaluators(log, split, config)
+
+
+def learn(
+    recipe: Recipe,
+    log: InteractionLog,
+    split: Split,
+    seed: int,
+    valid: Evaluator | None = None,
+    **options: Unpack[FitOptions],
+) -> tuple[Baseline, History]:
+    """Makes a baseline and trains it on everything before validation, which alone chooses the epoch.
+
+    Args:
+      recipe: of the model.
+      log: all interactions.
+      split: of the log.
+      seed: of weights, order, negatives and dropout.
+      valid: the judge of validation, where the caller has it already.
+      **options: as in `trainer.fit`.
+    """
+    judge = valid or evaluators(recipe, log, split, seed)[0]
+    keras.utils.set_random_seed(seed)
+    sequential = {"history_length": recipe.history_length} if recipe.model in SEQUENTIAL else {}
+    baseline = build(recipe.model, log, recipe.protocol, **sequential | recipe.choices)
+
+    def validate() -> float:
+        return float(np.nanmean(judge(baseline)[judge.selection_metric]))
+
+    data = training_data(recipe, log, run_config.joined(split, "all"), seed)
+    history = train(baseline, data, recipe.training, **{"validate": validate} | options)
+    return baseline, history
+
+
+def _known(argument: str, value: str, names: Iterable[str]) -> None:
+    if value not in names:
+        near = get_close_matches(str(value).lower(), names, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{argument}: expected one of {', '.join(names)}, got {value!r}{hint}")
