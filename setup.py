@@ -31,6 +31,7 @@ SCRIPTS = {
     "dccl-device": "run_device",
     "dccl-simulate-fleet": "simulate_fleet",
     "dccl-evaluate": "evaluate",
+    "dccl-reproduce": "reproduce",
 }
 
 setup(

@@ -5,15 +5,13 @@ import numpy as np
 from dccl_tf.data.schema import InteractionLog
 from dccl_tf.data.synthetic import Oracle
 from dccl_tf.evaluate import NextEvaluator, UserValues
-from dccl_tf.metrics import estimate, paired_estimate
+from dccl_tf.metrics import by_activity, estimate, paired_estimate
 from dccl_tf.progress import progress
 from dccl_tf.report import ActivityGroup, Case, ProtocolResults, VectorMap
 from dccl_tf.rounds import Outcome
 from dccl_tf.run_config import DcclConfig
 
 BASELINE = "DIN, same data"
-GROUPS = 20
-USERS_OF_A_GROUP = 20  # at least
 MAPPED = 2000  # vectors that t-SNE draws at most
 NEIGHBOURS = 10
 
@@ -54,18 +52,14 @@ def protocol_results(
 
 def activity_groups(log: InteractionLog, values: dict[str, np.ndarray]) -> list[ActivityGroup]:
     """Users sorted by number of interactions, most active first, in up to 20 equal groups (Section 4.2.2)."""
-    counted = np.flatnonzero(~np.isnan(sum(values.values())))
-    groups = min(GROUPS, len(counted) // USERS_OF_A_GROUP)
-    if not groups:
-        return []
-    by_activity = counted[np.argsort(-log.lengths[counted], kind="stable")]
+    counted = ~np.isnan(sum(values.values()))
     return [
         ActivityGroup(
             users=len(group),
             interactions=float(np.median(log.lengths[group])),
             values={name: float(each[group].mean()) for name, each in values.items()},
         )
-        for group in np.array_split(by_activity, groups)
+        for group in by_activity(log.lengths, counted)
     ]
 
 

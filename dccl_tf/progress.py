@@ -10,7 +10,9 @@ from tqdm import tqdm
 Item = TypeVar("Item")
 
 
-def progress(items: Iterable[Item], description: str, total: int | None = None, unit: str = "it") -> "tqdm[Item]":
+def progress(
+    items: Iterable[Item], description: str, total: int | None = None, unit: str = "it", even: bool = True
+) -> "tqdm[Item]":
     """Wraps an iterable in a bar that appears only if the work lasts more than a second.
 
     Args:
@@ -18,8 +20,11 @@ def progress(items: Iterable[Item], description: str, total: int | None = None, 
       description: the words before the bar.
       total: number of items, where `len(items)` cannot tell.
       unit: what one item is called.
+      even: the items take about as long, so the newest tell best how long the rest will; else their mean does.
     """
     options: dict[str, Any] = {"delay": 1.0, "mininterval": 0.5, "leave": True, "dynamic_ncols": True}
+    if not even:
+        options["smoothing"] = 0.0
     return tqdm(items, desc=description, total=total, unit=unit, **options)
 
 

@@ -1,10 +1,6 @@
-"""The report's figures: SVG without a background, whose ink takes the page's text colour, light or dark."""
+"""The report's figures."""
 
-import hashlib
-import io
-import re
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -13,38 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from dccl_tf.report.drawing import COLOURS, INK, OTHER, STYLE, Drawing, svg_of
 from dccl_tf.report.numbers import scale
 from dccl_tf.report.results import ActivityGroup, VectorMap
 
-COLOURS = ("#3f7cc4", "#d1603d", "#4f9d69", "#9368bd", "#c9a227", "#3aa6a6", "#c2587f", "#8c6d46")
-OTHER = "#9aa0a6"
 SHOWN_CATEGORIES = len(COLOURS)
 
-_INK = "#010203"  # drawn nowhere else; becomes currentColor
-_STYLE = {
-    **{name: _INK for name in ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")},
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid.axis": "y",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": _INK,
-    "grid.alpha": 0.12,
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "dccl",  # the same figure gives the same bytes
-}
 
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure for the page, which writes the legend itself: names may hold any script and any sign."""
-
-    svg: str
-    description: str  # for those who do not see it
-    legend: list[tuple[str, str]]  # name, colour
-
-
-@mpl.rc_context(_STYLE)
+@mpl.rc_context(STYLE)
 def activity(groups: list[ActivityGroup], model: str, other: str, metric: str) -> Drawing:
     """Two models' metric by group of users, most active first, and the gain below (Fig. 4)."""
     figure = Figure(figsize=(9, 4.4), layout="constrained")
@@ -56,15 +28,15 @@ def activity(groups: list[ActivityGroup], model: str, other: str, metric: str) -
     above.set_ylabel(f"{metric} (%)" if scale(metric) == 100 else metric)
     gains = values - others
     below.bar(places, gains, color=[COLOURS[2] if gain >= 0 else COLOURS[1] for gain in gains])
-    below.axhline(0, color=_INK, linewidth=0.8)
+    below.axhline(0, color=INK, linewidth=0.8)
     below.set_ylabel("gain")
     below.set_xticks(places, [f"{group.interactions:.0f}" for group in groups], fontsize=8)
     below.set_xlabel("median number of interactions of the group's users")
     description = f"{model} is above {other} in {(gains > 0).sum()} of {len(groups)} groups of users by activity."
-    return Drawing(_svg(figure), description, [(other, COLOURS[0]), (model, COLOURS[1])])
+    return Drawing(svg_of(figure), description, [(other, COLOURS[0]), (model, COLOURS[1])])
 
 
-@mpl.rc_context(_STYLE)
+@mpl.rc_context(STYLE)
 def vector_map(found: VectorMap) -> Drawing:
     """The metapatches by t-SNE, coloured by main category (Fig. 7)."""
     figure = Figure(figsize=(9, 5), layout="constrained")
@@ -79,10 +51,12 @@ def vector_map(found: VectorMap) -> Drawing:
         axes.scatter(*points[chosen].T, s=11, color=colour, linewidths=0)
     axes.set_axis_off()
     description = f"Map of {len(points)} devices' vectors in the colours of {len(layers)} categories."
-    return Drawing(_svg(figure), description, [(f"{name} ({chosen.sum()})", colour) for name, chosen, colour in layers])
+    return Drawing(
+        svg_of(figure), description, [(f"{name} ({chosen.sum()})", colour) for name, chosen, colour in layers]
+    )
 
 
-@mpl.rc_context(_STYLE)
+@mpl.rc_context(STYLE)
 def curves(stages: dict[str, dict[str, Any]]) -> Drawing:
     """Training loss and, for the stages that have it, validation by epoch."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
@@ -102,19 +76,8 @@ def curves(stages: dict[str, dict[str, Any]]) -> Drawing:
         for name, history in stages.items()
         if history["loss"]
     ]
-    return Drawing(_svg(figure), f"Training loss by epoch: {', '.join(losses)}.", legend)
+    return Drawing(svg_of(figure), f"Training loss by epoch: {', '.join(losses)}.", legend)
 
 
 def _by_epoch(axes: Axes, values: list[float], colour: str) -> None:
     axes.plot(np.arange(1, len(values) + 1), values, "o-", color=colour, markersize=3, linewidth=1.2)
-
-
-def _svg(figure: Figure) -> str:
-    """The figure's SVG, whose ids begin with its own hash: a page with several figures may have an id only once."""
-    text = io.StringIO()
-    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    svg = text.getvalue()[text.getvalue().index("<svg") :].replace(_INK, "currentColor")
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # named but never referred to
-    prefix = f"f{hashlib.sha256(svg.encode()).hexdigest()[:8]}-"
-    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", svg)

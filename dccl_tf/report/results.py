@@ -6,7 +6,7 @@ from typing import Any
 from dccl_tf.metrics import Estimate
 
 # Metrics of which less is better; of all others more is.
-LOWER_IS_BETTER = ("log_loss/liked",)
+LOWER_IS_BETTER = ("log_loss/liked", "calibration_error/liked")
 # What the tables show, in this order; report.json has every metric.
 COLUMNS = {
     "next": ("hr@1/neg100", "hr@5/neg100", "hr@10/neg100", "ndcg@5/neg100", "ndcg@10/neg100", "ndcg@10/full"),

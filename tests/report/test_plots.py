@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from dccl_tf.report import plots
+from dccl_tf.report.drawing import COLOURS, INK, OTHER, Drawing, standalone
 from dccl_tf.report.results import ActivityGroup, VectorMap
 
 
@@ -37,14 +38,14 @@ def test_curves_of_many_stages_differ_in_colour():
 
 @pytest.mark.parametrize("name", [r"$\frac$", "$5-$10", "_hidden", "中文", "<b>"])
 def test_map_takes_any_category_name(name):
-    assert (f"{name} (2)", plots.COLOURS[0]) in plots.vector_map(vector_map(name, name, "z")).legend
+    assert (f"{name} (2)", COLOURS[0]) in plots.vector_map(vector_map(name, name, "z")).legend
 
 
 def test_map_gathers_rare_categories_as_other():
     names = [f"c{i}" for i in range(8) for _ in range(2)] + ["rare", "rarer"]  # eight twice, two once
     legend = plots.vector_map(vector_map(*names)).legend
     assert len(legend) == 9
-    assert legend[-1] == ("other (2)", plots.OTHER)
+    assert legend[-1] == ("other (2)", OTHER)
 
 
 def test_map_without_rare_categories_has_no_other():
@@ -54,7 +55,7 @@ def test_map_without_rare_categories_has_no_other():
 def test_figures_take_the_page_s_colours_and_have_no_paper():
     svg = plots.curves({"one": {"loss": [0.7, 0.6], "validation": []}}).svg
     assert "currentColor" in svg
-    assert plots._INK not in svg
+    assert INK not in svg
     assert "#ffffff" not in svg
 
 
@@ -77,3 +78,19 @@ def test_curves_of_one_epoch_have_no_part_of_an_epoch_below():
     labels = [element.text for element in ElementTree.fromstring(svg).iter() if element.tag.endswith("text")]
     assert "1" in labels[: labels.index("epoch")]
     assert not [label for label in labels[: labels.index("epoch")] if "." in label]
+
+
+@pytest.mark.parametrize("name", ["a < b", '"q"', "中文"])
+def test_a_figure_alone_is_sound_xml_that_says_what_it_shows_and_names_its_colours(name):
+    drawing = Drawing(plots.vector_map(vector_map("a", "b")).svg, f"About {name}.", [(name, "#123456")])
+    root = ElementTree.fromstring(standalone(drawing))
+    texts = [element.text for element in root.iter() if element.tag.endswith(("text", "title"))]
+    assert texts[:2] == [f"About {name}.", name]
+
+
+def test_a_legend_that_is_long_takes_rows_above_the_figure():
+    svg = '<svg viewBox="0 0 200 50" height="50pt"><g/></svg>'
+    # 164 points wide; an entry of 10 letters takes 2 * 9 + 6 * 10 + 18 = 96, so one goes into a row: 2 * 18 + 9 above
+    made = standalone(Drawing(svg, "", [("abcdefghij", "#111111"), ("klmnopqrst", "#222222")]))
+    assert 'viewBox="0 -45 200 95"' in made
+    assert 'height="95pt"' in made

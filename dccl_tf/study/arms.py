@@ -1,0 +1,124 @@
+"""What a cell's job trains, and which models of it are judged. What DCCL means in the tables is decided here.
+
+Jobs: a baseline's name ("mf", ..., "din"); "dccl", one run of Algorithm 1 with the models of `Outcome.models`; and
+"rounds", a run with several rounds, whose models are judged after each.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from absl import logging
+
+from dccl_tf import baselines, findings, rounds, run_config
+from dccl_tf.cloud_model import CloudModel
+from dccl_tf.data.schema import InteractionLog
+from dccl_tf.evaluate import Evaluator, LikedEvaluator, Scorer, UserValues, Vectors
+from dccl_tf.metrics import expected_calibration_error, group_auc
+from dccl_tf.progress import progress
+from dccl_tf.run_config import DcclConfig
+from dccl_tf.study.cells import Cell, Judged
+from dccl_tf.study.plans import NAMES
+from dccl_tf.study.settings import baseline_recipe, dccl_config
+
+Model = tuple[Scorer, Vectors | None]
+
+
+def settings_of(cell: Cell, quick: bool = False) -> dict[str, Any]:
+    """All that a cell's result depends on beside the log."""
+    if cell.job in NAMES:
+        return asdict(baseline_recipe(cell, quick)) | {"seed": cell.seed}
+    return asdict(dccl_config(cell.protocol, cell.seed, cell.changes, quick))
+
+
+def run_cell(cell: Cell, log: InteractionLog, folder: Path, identity: str, quick: bool = False) -> Judged:
+    """Does a cell's job; a job that was killed goes on from `folder`.
+
+    Args:
+      cell: the job.
+      log: all interactions.
+      folder: for checkpoints and stages; the caller deletes it when the result is safe.
+      identity: of the log.
+      quick: with the short settings.
+    """
+    keras.backend.clear_session()
+    if cell.job in NAMES:
+        return _run_baseline(cell, log, folder, quick)
+    config = dccl_config(cell.protocol, cell.seed, cell.changes, quick)
+    if cell.job == "rounds":
+        return run_rounds(log, config, folder, identity)
+    pictured = config == dccl_config(cell.protocol, cell.seed, quick=quick)
+    return run_dccl(log, config, folder, identity, pictured)
+
+
+def run_dccl(log: InteractionLog, config: DcclConfig, folder: Path, identity: str, pictured: bool = False) -> Judged:
+    """One run of Algorithm 1.
+
+    Args:
+      log: all interactions.
+      config: of the run.
+      folder: of its stages.
+      identity: of the log.
+      pictured: whether the facts hold Fig. 6's user ("case") and Fig. 7's map ("map").
+    """
+    outcome = rounds.run(log, config, folder, identity)
+    facts: dict[str, Any] = {"bundle_bytes": outcome.bundles[-1].size, "stage_seconds": outcome.seconds}
+    facts["open_gates"] = {
+        name: float(vectors.gates.mean()) for name, (_, vectors) in outcome.models().items() if vectors is not None
+    }
+    if pictured:
+        case, found = findings.long_tail_case(log, outcome), findings.vector_map(log, outcome, config.seed)
+        facts |= {"case": case and asdict(case), "map": found and asdict(found)}
+    return judged(outcome.evaluator, outcome.models(), facts)
+
+
+def run_rounds(log: InteractionLog, config: DcclConfig, folder: Path, identity: str) -> Judged:
+    """A run with several rounds: after each, the fair baseline, the distilled model and its devices, named
+    "round 1: DCCL-m" and so on."""
+    outcome = rounds.run(log, config, folder, identity)
+    return judged(outcome.evaluator, dict(_by_round(folder, config.rounds)), {"stage_seconds": outcome.seconds})
+
+
+def _by_round(folder: Path, count: int) -> Iterable[tuple[str, Model]]:
+    """The models of each round, from the stages that `rounds.run` leaves."""
+
+    def cloud(stage: str) -> CloudModel:
+        return keras.saving.load_model(folder / f"{stage}-newer" / "cloud.keras")
+
+    for number in range(count):
+        distilled = cloud(f"distill{number}")
+        with np.load(folder / f"rebased{number}.npz") as rebased:
+            vectors = Vectors(rebased["vectors"], rebased["gates"])
+        yield f"round {number + 1}: DIN, same data", (cloud(f"same_data{number}"), None)
+        yield f"round {number + 1}: DCCL-m", (distilled, None)
+        yield f"round {number + 1}: DCCL-m + devices", (distilled, vectors)
+
+
+def _run_baseline(cell: Cell, log: InteractionLog, folder: Path, quick: bool) -> Judged:
+    recipe = baseline_recipe(cell, quick)
+    split = run_config.split_log(log, dccl_config(cell.protocol, cell.seed, quick=quick))
+    valid, test = baselines.evaluators(recipe, log, split, cell.seed)
+    model, history = baselines.learn(recipe, log, split, cell.seed, valid, checkpoint_dir=folder / "checkpoints")
+    facts = {"epochs": len(history.loss), "best_epoch": history.best_epoch + 1, "validation": history.validation}
+    return judged(test, {NAMES[cell.job]: (model, None)}, facts)
+
+
+def judged(evaluator: Evaluator, models: dict[str, Model], facts: dict[str, Any]) -> Judged:
+    """Every model's values user by user, and under `liked` what can be said of all users together alone."""
+    values: dict[str, UserValues] = {}
+    totals: dict[str, dict[str, float]] = {}
+    for name, (model, vectors) in progress(models.items(), "evaluate", unit="model"):
+        found = evaluator(model, vectors)
+        values[name] = {metric: one for metric, one in found.items() if not metric.startswith("neg_")}
+        if isinstance(evaluator, LikedEvaluator):
+            users, labels, logits = evaluator.logits(model, vectors)
+            samples = np.bincount(users, minlength=len(evaluator.log.users))
+            totals[name] = {
+                "group_auc/liked": group_auc(found["macro_auc/liked"], samples),
+                "calibration_error/liked": expected_calibration_error(labels, logits),
+            }
+        logging.info("%s: %s", name, ", ".join(f"{m} {np.nanmean(v):.4f}" for m, v in values[name].items()))
+    return Judged(values, totals, facts)

@@ -1,0 +1,131 @@
+"""What each table of the page compares: rows of models, and pairs of rows whose difference is shown.
+
+plan = plan_of_table("2")
+cells = plan.cells("ml-1m", ["next", "liked"], seeds=[0, 1, 2])
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from dccl_tf.study import paper
+from dccl_tf.study.cells import Cell, Changes
+
+# Baselines: job to name.
+NAMES = {"mf": "MF", "fm": "FM", "neumf": "NeuMF", "deepfm": "DeepFM", "sasrec": "SASRec", "din": "DIN"}
+# Of the job "dccl": see `arms`.
+FAIR, CLOUD, DEVICES = "DIN, same data", "DCCL-m", "DCCL-m + devices"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model of a table."""
+
+    label: str
+    job: str
+    model: str  # which of the job's models
+    changes: Changes = ()
+    paper: str = ""  # its name in the paper's table, where it has one
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One table."""
+
+    name: str  # of the section and of the file of results: "table2"
+    title: str
+    rows: tuple[Row, ...]
+    pairs: tuple[tuple[str, str], ...]  # labels: (model, what it is measured against)
+    figures: Mapping[str, paper.Figures] = field(default_factory=dict)  # the paper's, by data set, or for "" any
+    paper_data: str = ""  # data of the paper's figures where they are not those of ours
+    note: str = ""
+
+    def cells(self, dataset: str, protocols: Iterable[str], seeds: Iterable[int]) -> list[Cell]:
+        """Each cell once, seed by seed, so that a study that is killed has whole seeds."""
+        cells = [
+            Cell(dataset, protocol, seed, row.job, row.changes)
+            for seed in seeds
+            for protocol in protocols
+            for row in self.rows
+        ]
+        return list(dict.fromkeys(cells))
+
+    def row(self, label: str) -> Row:
+        return next(row for row in self.rows if row.label == label)
+
+    def of_paper(self, dataset: str, row: Row, metric: str) -> float | None:
+        """The paper's figure beside a row's, in percent."""
+        return paper.figure(self.figures.get(dataset, self.figures.get("", {})), row.paper, metric)
+
+
+_DIN_FAIR = Row(FAIR, "dccl", FAIR)
+_OURS = (Row("DCCL-m", "dccl", CLOUD, paper="DCCL"), Row("DCCL-m + devices", "dccl", DEVICES))
+
+TABLES = {
+    "2": Plan(
+        name="table2",
+        title="Table 2: six baselines and DCCL",
+        rows=(
+            *(Row(name, job, name, paper=name) for job, name in NAMES.items()),
+            _DIN_FAIR,
+            *_OURS,
+        ),
+        pairs=tuple((ours, other) for ours in ("DCCL-m", "DCCL-m + devices") for other in (FAIR, "DIN")),
+        figures={name: paper.TABLE_2[name] for name in ("amazon", "ml-1m")},
+        note=(
+            "The six baselines learn from everything before the validation item. *DIN, same data* is the DIN that DCCL "
+            "starts from, pretrained on the first half, which went on with the second half without devices. Both have "
+            "seen what DCCL has seen."
+        ),
+    ),
+    "3": Plan(
+        name="table3",
+        title="Table 3: DIN, DCCL-e and DCCL-m in one round",
+        rows=(
+            Row("DIN", "dccl", "DIN", paper="DIN"),
+            _DIN_FAIR,
+            Row("DCCL-e", "dccl", "DCCL-e", paper="DCCL-e"),
+            Row("DCCL-m", "dccl", CLOUD, paper="DCCL-m"),
+            Row("DCCL-m + devices", "dccl", DEVICES),
+        ),
+        pairs=(("DCCL-e", "DIN"), ("DCCL-e", FAIR), ("DCCL-m", FAIR), ("DCCL-m + devices", FAIR)),
+        figures={"": paper.TABLE_3},
+        paper_data="Taobao",
+        note="*DIN* was pretrained on the first half and has not seen the second, as in the paper.",
+    ),
+}
+
+
+def _junctions(label: str, *on: int) -> tuple[str, Changes]:
+    return label, (("junctions", tuple(place in on for place in (1, 2, 3))),)
+
+
+def _table_4() -> Plan:
+    single = [_junctions(f"{name} junction", place) for place, name in ((1, "1st"), (2, "2nd"), (3, "3rd"))]
+    rows = [
+        Row(f"{label}, {model}", "dccl", model, changes, paper=label if model == "DCCL-e" else "")
+        for label, changes in [("all three", ()), *single]
+        for model in ("DCCL-e", DEVICES)
+    ]
+    return Plan(
+        name="table4",
+        title="Table 4: one round with patches at one junction, at all and at none",
+        rows=(*rows, Row("none", "dccl", FAIR)),
+        pairs=tuple((row.label, "none") for row in rows),
+        figures={"": paper.TABLE_4},
+        paper_data="Taobao",
+        note="*none* is the fair baseline: without a patch devices have nothing to learn, and nothing to teach.",
+    )
+
+
+TABLES["4"] = _table_4()
+
+
+def plan_of_table(number: str) -> Plan:
+    """The plan of Table 2, 3 or 4.
+
+    Raises:
+      ValueError: there is no such table.
+    """
+    if number not in TABLES:
+        raise ValueError(f"table: expected one of {', '.join(TABLES)}, got {number!r}")
+    return TABLES[number]

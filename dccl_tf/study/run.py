@@ -1,0 +1,169 @@
+"""Runs a study's cells, the finished ones aside, and writes what they found: results, page and drawings."""
+
+import gc
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+from dccl_tf.data.schema import InteractionLog
+from dccl_tf.progress import progress
+from dccl_tf.report import jsonable
+from dccl_tf.report.drawing import standalone
+from dccl_tf.stages import write_text
+from dccl_tf.study.cells import Cell, CellFolder, Judged
+from dccl_tf.study.collect import Collector, Table
+from dccl_tf.study.figures import FigurePlan
+from dccl_tf.study.markdown import table_section
+from dccl_tf.study.page import write_section
+from dccl_tf.study.plans import Plan
+
+Settings = Callable[[Cell], dict[str, Any]]
+Job = Callable[[Cell, Path], Judged]  # the cell, and a folder for what it needs while it runs
+
+
+@dataclass(frozen=True)
+class Study:
+    """One data set under some protocols and seeds, with finished cells in `folder` and pages in `output`."""
+
+    dataset: str
+    protocols: tuple[str, ...]
+    seeds: tuple[int, ...]
+    folder: Path  # work: finished cells, and the stages of those that run
+    output: Path  # gets results/, docs/results.md and docs/figures/
+    settings: Settings  # all that a cell's result depends on, beside the log
+    identity: str  # of the log
+
+    def cells(self, plans: Iterable[Plan | FigurePlan]) -> list[Cell]:
+        """The cells that these plans need, each result once, seed by seed."""
+        cells = [cell for plan in plans for cell in plan.cells(self.dataset, self.protocols, self.seeds)]
+        cells.sort(key=lambda cell: self.seeds.index(cell.seed))
+        found: dict[Path, Cell] = {}
+        for cell in cells:
+            found.setdefault(self._path(cell), cell)
+        return list(found.values())
+
+    def is_done(self, cell: Cell) -> bool:
+        return self._folder.is_done(cell, self._settings(cell))
+
+    def run(self, cells: Sequence[Cell], job: Job) -> list[str]:
+        """Does every cell that is not done; one that fails is told and left out.
+
+        Returns:
+          What failed, a line a cell.
+        """
+        failed = []
+        left = [cell for cell in cells if not self.is_done(cell)]
+        logging.info("%d of %d cells are done, %d to do", len(cells) - len(left), len(cells), len(left))
+        for cell in progress(left, f"study {self.dataset}", unit="cell", even=False):
+            logging.info("Cell: %s", cell)
+            began = time.perf_counter()
+            work = self.folder / "running" / self._path(cell).relative_to(self._folder.folder).with_suffix("")
+            work.mkdir(parents=True, exist_ok=True)
+            try:
+                judged = job(cell, work)
+            except Exception as error:  # one job's failure must not cost the hours of the others
+                logging.exception("The cell failed: %s", cell)
+                failed.append(f"{cell}: {' '.join(str(error).split())[:300]}")
+                continue
+            seconds = round(time.perf_counter() - began, 1)
+            self._folder.save(cell, self._settings(cell), judged, seconds=seconds, date=date.today().isoformat())
+            shutil.rmtree(work)
+            gc.collect()
+        return failed
+
+    def write(self, plans: Iterable[Plan | FigurePlan], log: InteractionLog, about: dict[str, Any]) -> list[Path]:
+        """Writes results and sections of the page from the cells that are done.
+
+        Args:
+          plans: tables and figures.
+          log: the data set.
+          about: what every file of results tells beside the figures: command, versions.
+
+        Returns:
+          The files of results; a plan of which nothing is done writes none.
+        """
+        collectors = [Collector(self.dataset, name, self.seeds, self.load) for name in self.protocols]
+        written = []
+        for plan in plans:
+            name = f"{plan.name}-{self.dataset}"
+            done = [cell for cell in plan.cells(self.dataset, self.protocols, self.seeds) if self.is_done(cell)]
+            if not done:
+                continue
+            if isinstance(plan, Plan):
+                tables = [collector.table(plan) for collector in collectors]
+                body, data = table_section(plan, self.dataset, tables), {t.protocol: _as_json(t) for t in tables}
+            else:
+                body, data = self._figure(plan, collectors, log)
+            told = [self._folder.load(cell, self._settings(cell))[1] for cell in done]
+            found = {
+                "title": plan.title,
+                "dataset": self.dataset,
+                "source": log.source,
+                "date": date.today().isoformat(),
+                "cells": [{"cell": one["cell"], "seconds": one["seconds"], "date": one["date"]} for one in told],
+                "settings": self._settings(done[0]),
+                "protocols": data,
+            }
+            path = self.output / "results" / f"{name}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, json.dumps(jsonable(found | about), indent=1, ensure_ascii=False) + "\n")
+            body += f"\n\n<sub>{found['date']}; every figure: [results/{name}.json](../results/{name}.json)</sub>"
+            page = self.output / "docs" / "results.md"
+            write_section(page, f"{plan.name} {self.dataset}", f"{plan.title}, {self.dataset}", body)
+            written.append(path)
+        return written
+
+    def load(self, cell: Cell) -> Judged | None:
+        """A cell's result; None if it is not done."""
+        settings = self._settings(cell)
+        if not self._folder.is_done(cell, settings):
+            return None
+        return self._folder.load(cell, settings)[0]
+
+    def _figure(self, plan: FigurePlan, collectors: list[Collector], log: InteractionLog) -> tuple[str, dict[str, Any]]:
+        parts, data = [], {}
+        for collector in collectors:
+            made = plan.make(collector, log)
+            if made is None:
+                continue
+            if made.drawing:
+                file = f"{plan.name}-{self.dataset}-{collector.protocol}.svg"
+                path = self.output / "docs" / "figures" / file
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_text(path, standalone(made.drawing) + "\n")
+                parts.append(f"![{_alt(made.drawing.description)}](figures/{file})")
+            parts.append(made.text)
+            data[collector.protocol] = made.data
+        return "\n\n".join(parts), data
+
+    @property
+    def _folder(self) -> CellFolder:
+        return CellFolder(self.folder)
+
+    def _settings(self, cell: Cell) -> dict[str, Any]:
+        return {"data": self.identity} | self.settings(cell)
+
+    def _path(self, cell: Cell) -> Path:
+        return self._folder.path(cell, self._settings(cell))
+
+
+def _as_json(table: Table) -> dict[str, Any]:
+    return {
+        "rows": {label: {m: asdict(one) for m, one in row.items()} for label, row in table.rows.items()},
+        "differences": [
+            {"model": ours, "against": other, "metrics": {m: asdict(one) for m, one in found.items()}}
+            for (ours, other), found in table.differences.items()
+        ],
+    }
+
+
+def _alt(text: str) -> str:
+    """Words for an image's alternative text."""
+    return text.replace("[", "(").replace("]", ")")

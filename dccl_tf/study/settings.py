@@ -1,0 +1,54 @@
+"""The settings of a study's jobs: the defaults of `DcclConfig`, what a cell changes, and what `--quick` shortens."""
+
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+from dccl_tf import baselines
+from dccl_tf.run_config import DcclConfig
+from dccl_tf.study.cells import Cell, Changes
+
+Config = TypeVar("Config")
+
+# Minutes instead of hours: to see that everything works, not to learn anything from the figures.
+QUICK: Changes = (
+    ("history_length", 20),
+    ("pretraining.epochs", 3),
+    ("incremental.epochs", 2),
+    ("basis.epochs", 1),
+    ("fleet.epochs", 2),
+)
+_QUICK_BASELINE = {"history_length": 20, "epochs": 3}
+
+
+def changed(config: Config, changes: Iterable[tuple[str, Any]]) -> Config:
+    """A copy of a dataclass with other values, some of them in dataclasses that it holds.
+
+    Args:
+      config: what to change.
+      changes: dotted names, such as "fleet.learning_rate", and values.
+
+    Raises:
+      ValueError: there is no such setting, or the value is none that it may have.
+    """
+    for name, value in changes:
+        first, _, rest = name.partition(".")
+        known = [one.name for one in fields(config)]
+        if first not in known or (rest and not is_dataclass(getattr(config, first))):
+            raise ValueError(f"changes: expected a setting out of {', '.join(known)}, got {name!r}")
+        if rest:
+            value = changed(getattr(config, first), [(rest, value)])
+        config = replace(config, **{first: value})
+    return config
+
+
+def dccl_config(protocol: str, seed: int, changes: Changes = (), quick: bool = False) -> DcclConfig:
+    """The configuration of a cell. No device runs for real: the fleet is the same to 1e-5, and faster."""
+    config = DcclConfig(protocol=protocol, seed=seed, devices=0)
+    return changed(config, (*(QUICK if quick else ()), *changes))
+
+
+def baseline_recipe(cell: Cell, quick: bool = False) -> baselines.Recipe:
+    """How a cell's baseline is made and trained."""
+    changes = (_QUICK_BASELINE if quick else {}) | dict(cell.changes)
+    return baselines.recipe_for(cell.job, cell.protocol, **changes)

@@ -1,0 +1,78 @@
+"""Ablations: one setting of DCCL at a time, each value against the fair baseline.
+
+A sweep is a list of (label, changes). Changes are dotted names of `DcclConfig`'s fields and their values. A new
+ablation is a new entry of SWEEPS.
+"""
+
+import difflib
+from dataclasses import dataclass
+
+from dccl_tf.run_config import DcclConfig
+from dccl_tf.study.cells import Changes
+from dccl_tf.study.plans import DEVICES, FAIR, Plan, Row
+from dccl_tf.study.settings import changed
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One ablation."""
+
+    title: str
+    variations: tuple[tuple[str, Changes], ...]
+    models: tuple[str, ...] = ("DCCL-e", DEVICES)  # that each variation shows
+
+
+def _values(name: str, *values: object) -> tuple[tuple[str, Changes], ...]:
+    return tuple((str(value), ((name, value),)) for value in values)
+
+
+def _everywhere(name: str, *values: int) -> tuple[tuple[str, Changes], ...]:
+    return tuple((str(value), ((name, (value,) * 3),)) for value in values)
+
+
+SWEEPS = {
+    "K": Sweep("Length of the metapatch, K", _values("metapatch_length", 4, 8, 16, 32, 64)),
+    "bottleneck": Sweep("Width of the bottleneck, R, at every junction", _everywhere("bottlenecks", 4, 8, 16, 32)),
+    "beta": Sweep("Weight of the teachers, beta (Eq. 5 and 7)", _values("beta", 0.0, 0.01, 0.1, 0.3, 1.0)),
+    "device-rate": Sweep(
+        "Learning rate on the device", _values("fleet.learning_rate", 0.005, 0.02, 0.05, 0.1, 0.2), models=("DCCL-e",)
+    ),
+    "device-epochs": Sweep("Epochs on the device, at most", _values("fleet.epochs", 1, 3, 10, 30), models=("DCCL-e",)),
+    "pull": Sweep(
+        "Precision of the prior that holds a vector near its start",
+        _values("fleet.pull", 0.0, 1.0, 10.0, 100.0),
+        models=("DCCL-e",),
+    ),
+    "gate": Sweep(
+        "Gate: held-out log loss that the personal model must win by (-1000: always open)",
+        _values("fleet.gate_margin", -1000.0, 0.0, 0.01, 0.03),
+    ),
+    "history": Sweep("Length of the history that a model sees, T", _values("history_length", 10, 20, 50, 100)),
+    "rehearsal": Sweep(
+        "Share of the pretraining half that teaches the first basis", _values("rehearsal", 0.1, 0.2, 0.4, 0.6)
+    ),
+    "simulate": Sweep(
+        "Users have an offset of their own while the first basis is learned", _values("simulate", False, True)
+    ),
+}
+
+
+def plan_of_sweep(name: str) -> Plan:
+    """The plan of one ablation: every variation's models, each against the fair baseline of the same run.
+
+    Raises:
+      ValueError: there is no such sweep.
+    """
+    if name not in SWEEPS:
+        near = difflib.get_close_matches(name.lower(), [one.lower() for one in SWEEPS], n=1)
+        guess = next((f"; did you mean {one!r}?" for one in SWEEPS if near and one.lower() == near[0]), "")
+        raise ValueError(f"ablation: expected 'all' or one of {', '.join(SWEEPS)}, got {name!r}{guess}")
+    sweep = SWEEPS[name]
+    rows, pairs = [], []
+    for label, changes in sweep.variations:
+        label += " (default)" if changed(DcclConfig(), changes) == DcclConfig() else ""
+        fair = Row(f"{label}: {FAIR}", "dccl", FAIR, changes)
+        ours = [Row(f"{label}: {model}", "dccl", model, changes) for model in sweep.models]
+        rows += [fair, *ours]
+        pairs += [(row.label, fair.label) for row in ours]
+    return Plan(f"ablation-{name}", f"Ablation: {sweep.title}", tuple(rows), tuple(pairs))

@@ -1,0 +1,152 @@
+"""A study of fake cells: resumed after a kill, extended by a seed, written to a page."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dccl_tf.study.cells import Cell, CellFolder, Judged
+from dccl_tf.study.plans import Plan, Row
+from dccl_tf.study.run import Study
+from tests.data.logs import log_of
+
+PLAN = Plan(
+    name="tiny",
+    title="Tiny",
+    rows=(Row("A", "job", "model a"), Row("B", "other", "model b", (("x", 2),))),
+    pairs=(("B", "A"),),
+)
+LOG = log_of([1, 2], [2, 1], [1, 1])
+
+
+class Job:
+    """Model a has 0.2, model b 0.3 for every user, plus 0.1 a seed; keeps note of what it did."""
+
+    def __init__(self, killed_at: int = -1) -> None:
+        self.done: list[Cell] = []
+        self.killed_at = killed_at
+
+    def __call__(self, cell: Cell, folder: Path) -> Judged:
+        if len(self.done) == self.killed_at:
+            raise KeyboardInterrupt
+        self.done.append(cell)
+        name, value = ("model a", 0.2) if cell.job == "job" else ("model b", 0.3)
+        return Judged({name: {"ndcg@10/neg100": np.full(3, value + 0.1 * cell.seed)}})
+
+
+def study(folder: Path, seeds: tuple[int, ...] = (0, 1), **settings) -> Study:
+    return Study(
+        dataset="toy",
+        protocols=("next",),
+        seeds=seeds,
+        folder=folder / "work",
+        output=folder / "out",
+        settings=lambda cell: {"job": cell.job, "seed": cell.seed, "x": 1} | dict(cell.changes) | settings,
+        identity="log",
+    )
+
+
+def test_cells_come_seed_by_seed_and_once(tmp_path):
+    cells = study(tmp_path).cells([PLAN, PLAN])
+    assert [(cell.seed, cell.job) for cell in cells] == [(0, "job"), (0, "other"), (1, "job"), (1, "other")]
+
+
+def test_a_change_to_what_is_the_default_makes_no_second_cell(tmp_path):
+    plan = Plan("p", "P", (Row("A", "job", "model a"), Row("A, x = 1", "job", "model a", (("x", 1),))), ())
+    assert len(study(tmp_path, (0,)).cells([plan])) == 1
+
+
+def test_a_killed_study_goes_on_without_doing_anything_again(tmp_path):
+    made = study(tmp_path)
+    cells = made.cells([PLAN])
+    killed = Job(killed_at=2)
+    with pytest.raises(KeyboardInterrupt):
+        made.run(cells, killed)
+    resumed = Job()
+    assert made.run(cells, resumed) == []
+    assert killed.done + resumed.done == cells
+
+
+def test_more_seeds_do_only_what_is_new(tmp_path):
+    made = study(tmp_path, (0,))
+    made.run(made.cells([PLAN]), Job())
+    more, job = study(tmp_path, (0, 1)), Job()
+    more.run(more.cells([PLAN]), job)
+    assert {cell.seed for cell in job.done} == {1}
+
+
+def test_another_default_is_another_cell(tmp_path):
+    made = study(tmp_path, (0,))
+    made.run(made.cells([PLAN]), Job())
+    other, job = study(tmp_path, (0,), epochs=9), Job()
+    other.run(other.cells([PLAN]), job)
+    assert len(job.done) == 2
+
+
+def test_a_cell_that_fails_is_told_and_the_others_are_done(tmp_path):
+    made = study(tmp_path, (0,))
+
+    def job(cell: Cell, folder: Path) -> Judged:
+        if cell.job == "job":
+            raise FloatingPointError("the loss is nan")
+        return Job()(cell, folder)
+
+    failed = made.run(made.cells([PLAN]), job)
+    assert failed == ["toy next job seed 0: the loss is nan"]
+    assert [made.is_done(cell) for cell in made.cells([PLAN])] == [False, True]
+
+
+def test_a_cell_comes_back_as_it_was_saved(tmp_path):
+    cell = Cell("toy", "liked", 3, "dccl")
+    values = {"DCCL-m + devices": {"macro_auc/liked": np.array([0.5, np.nan, 1.0], np.float32)}}
+    totals = {"DCCL-m + devices": {"calibration_error/liked": 0.25}}
+    folder = CellFolder(tmp_path)
+    folder.save(cell, {"a": 1}, Judged(values, totals, {"case": None}), seconds=2.0)
+    found, told = folder.load(cell, {"a": 1})
+    np.testing.assert_array_equal(
+        found.values["DCCL-m + devices"]["macro_auc/liked"], values["DCCL-m + devices"]["macro_auc/liked"]
+    )
+    assert (found.totals, found.facts, told["seconds"]) == (totals, {"case": None}, 2.0)
+
+
+@pytest.fixture
+def written(tmp_path):
+    made = study(tmp_path)
+    made.run(made.cells([PLAN]), Job())
+    (path,) = made.write([PLAN], LOG, {"command": "the command"})
+    return path, (tmp_path / "out" / "docs" / "results.md").read_text()
+
+
+def test_results_hold_means_spreads_and_differences_and_no_user(written):
+    found = json.loads(written[0].read_text())
+    row = found["protocols"]["next"]["rows"]["B"]["ndcg@10/neg100"]
+    # Seeds 0 and 1 have 0.3 and 0.4.
+    assert row["mean"] == pytest.approx(0.35)
+    assert row["spread"] == pytest.approx(0.1 / 2**0.5)
+    (gain,) = found["protocols"]["next"]["differences"]
+    assert (gain["model"], gain["against"]) == ("B", "A")
+    assert gain["metrics"]["ndcg@10/neg100"]["mean"] == pytest.approx(0.1)
+    assert found["command"] == "the command"
+    assert written[0].name == "tiny-toy.json"
+
+
+def test_the_page_shows_them(written):
+    assert "| A | 25.00 ± 7.07 |\n| B | **35.00 ± 7.07** |" in written[1]
+    # 0.1 over 0.25 is 40%; every user gains alike, so the interval has no width, and the gain is clear.
+    assert "| B against A | **+10.00 [+10.00, +10.00]** (+40.00%) |" in written[1]
+    assert "2 seeds, 3 users" in written[1]
+
+
+def test_what_is_done_is_written_though_some_is_not(tmp_path):
+    made = study(tmp_path)
+    made.run(made.cells([PLAN])[:3], Job())  # B lacks the second seed
+    made.write([PLAN], LOG, {})
+    page = (tmp_path / "out" / "docs" / "results.md").read_text()
+    assert "1 to 2 seeds a row" in page
+    assert "| B | **30.00** |" in page
+
+
+def test_a_plan_of_which_nothing_is_done_writes_nothing(tmp_path):
+    assert study(tmp_path).write([PLAN], LOG, {}) == []
+    assert not (tmp_path / "out").exists()
