@@ -64,19 +64,26 @@ class ItemEmbedding(keras.layers.Layer):
 
     def call(self, ids: tf.Tensor) -> tf.Tensor:
         """ids int32 [...] to vectors [..., D]."""
+        count = ids.shape.num_elements()
+        if count and count > self.items + 2:  # items repeat: computing each once is the shorter way
+            return tf.gather(self.table(), ids)
+        return self._vectors(tf.gather(tf.convert_to_tensor(self.ids), ids), ids)
+
+    def table(self) -> tf.Tensor:
+        """[V + 2, D]: every item's vector, for an export that need not know of categories."""
+        return self._vectors(tf.convert_to_tensor(self.ids), tf.range(self.items + 2))
+
+    def _vectors(self, own: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+        """Rows `own` [..., width] of the id table and the categories of `ids` [...] as vectors [..., D]."""
         real = tf.cast(ids > 0, tf.float32)[..., None]
-        vectors = tf.gather(tf.convert_to_tensor(self.ids), ids) * real
+        own = own * real
         if not self.categories:
-            return vectors
+            return own
         categories = tf.gather(tf.convert_to_tensor(self.of_item), ids)  # [..., M]
         named = tf.cast(categories > 0, tf.float32)[..., None]
         total = tf.reduce_sum(tf.gather(tf.convert_to_tensor(self.names), categories) * named, axis=-2)
         mean = total / tf.maximum(tf.reduce_sum(named, axis=-2), 1.0)
-        return tf.concat([vectors, mean * real], axis=-1)
-
-    def table(self) -> tf.Tensor:
-        """[V + 2, D]: every item's vector, for an export that need not know of categories."""
-        return self(tf.range(self.items + 2))
+        return tf.concat([own, mean * real], axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
