@@ -27,6 +27,7 @@ SCRIPTS = {
     "dccl-run": "run_dccl",
     "dccl-prepare-data": "prepare_data",
     "dccl-train-cloud": "train_cloud",
+    "dccl-train-baseline": "train_baseline",
     "dccl-export": "export_tflite",
     "dccl-device": "run_device",
     "dccl-simulate-fleet": "simulate_fleet",

@@ -1,6 +1,8 @@
 """What every program needs: its help, its environment before TensorFlow is imported, and errors as one line."""
 
+import importlib.metadata
 import os
+import platform
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -43,3 +45,14 @@ def run(name: str, argv: list[str], work: Callable[[], Any]) -> int:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def provenance(name: str) -> dict[str, Any]:
+    """What a file of results tells beside its figures: the command that made it, and the versions at work."""
+    versions = {"python": platform.python_version(), "machine": platform.machine()}
+    for package in ("tensorflow", "keras", "numpy", "protobuf", "tflite-runtime", "ai-edge-litert"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {"command": " ".join([name, *sys.argv[1:]]), "versions": versions}

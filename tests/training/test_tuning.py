@@ -1,0 +1,91 @@
+"""The random search: equal draws, resuming after a kill, and the choice of the best."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from dccl_tf import tuning
+from dccl_tf.data.synthetic import synthetic_log
+from dccl_tf.run_config import DcclConfig, split_log
+
+
+@pytest.fixture(scope="module")
+def log():
+    return synthetic_log(0, users=20, items=150, shortest=10, mean_length=12, longest=16)[0]
+
+
+@pytest.fixture
+def learned(monkeypatch):
+    """Instead of training: a validation that is the drawn width (64.5 for the defaults). Gives all recipes."""
+    seen = []
+
+    def learn(recipe, log, split, seed, valid, name):
+        seen.append(recipe)
+        if recipe.choices.get("width") == 16:
+            raise FloatingPointError("diverged")
+        return None, SimpleNamespace(validation=[0.0, recipe.choices.get("width", 64.5)], best_epoch=1)
+
+    monkeypatch.setattr(tuning, "learn", learn)
+    return seen
+
+
+def search(log, path, trials, model="mf", **changes):
+    split = split_log(log, DcclConfig())
+    return tuning.search(model, log, split, "next", trials, seed=0, path=path, **changes)
+
+
+def test_every_model_draws_the_same_settings(log, learned, tmp_path):
+    mf, fm = (search(log, tmp_path / model, 6, model) for model in ("mf", "fm"))
+    assert [trial.settings for trial in mf] == [trial.settings for trial in fm]
+    assert mf[0].settings == {}
+    assert all(set(trial.settings) == set(tuning.SPACE) for trial in mf[1:])
+    assert all(value in tuning.SPACE[name] for trial in mf for name, value in trial.settings.items())
+
+
+def test_a_killed_search_goes_on_where_it_stopped(log, learned, tmp_path):
+    whole = search(log, tmp_path / "whole", 5)
+    path = tmp_path / "killed"
+    search(log, path, 2)
+    with path.open("a") as file:
+        file.write('{"number": 2, "settings": {"wid')  # killed while it wrote
+    learned.clear()
+    again = search(log, path, 5)
+    assert len(learned) == 3
+    assert [(t.number, t.settings, t.validation) for t in again] == [
+        (t.number, t.settings, t.validation) for t in whole
+    ]
+    assert len([json.loads(line) for line in path.read_text().splitlines()]) == 6  # what it is, and five trials
+
+
+def test_another_search_does_not_go_on(log, learned, tmp_path):
+    search(log, tmp_path / "file", 1)
+    with pytest.raises(ValueError, match="trials of a search with another recipe"):
+        search(log, tmp_path / "file", 2, model="fm")
+
+
+def trial(number, validation, **settings):
+    return tuning.Trial(number, settings, validation, 0, 1.0)
+
+
+def test_best_is_the_earliest_of_the_highest_that_did_not_diverge():
+    trials = [trial(0, 0.2), trial(1, 0.4, width=32), trial(2, None, width=16), trial(3, 0.4, width=128)]
+    assert tuning.best(trials, "mf", "next", epochs=7).choices == {"width": 32}
+    assert tuning.best(trials[:1], "mf", "next", epochs=7).training.epochs == 7
+    with pytest.raises(ValueError, match="expected one that did not diverge"):
+        tuning.best(trials[2:3], "mf", "next")
+
+
+def test_divergence_is_a_trial_too(log, learned, tmp_path):
+    trials = search(log, tmp_path / "file", 12)
+    assert {t.validation for t in trials if t.settings.get("width") == 16} == {None}
+
+
+def test_nothing_is_drawn_under_liked():
+    assert "negatives" not in tuning.draw(1, seed=0, protocol="liked")
+
+
+def test_real_training_is_judged_by_validation(log, tmp_path):
+    (found,) = search(log, tmp_path / "file", 1, epochs=2)
+    assert 0.0 <= found.validation <= 1.0
+    assert found.epoch in (0, 1)
