@@ -18,6 +18,7 @@ from typing import TypedDict
 import keras
 import tensorflow as tf
 
+from dccl_tf.adam import FusedAdam
 from dccl_tf.progress import progress, quiet
 from dccl_tf.weight_average import WeightAverage
 
@@ -102,12 +103,12 @@ def fit(
         )
     strategy = tf.distribute.get_strategy()
     schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, decay_steps=config.epochs * steps)
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)
+    optimizer = FusedAdam(schedule, weight_decay=config.weight_decay or None)  # None saves a pass over all weights
     optimizer.build(variables)
     average = None
     if config.averaging:
         average = WeightAverage([variable.value for variable in variables], config.averaging * steps)
-    train_step = _train_step(strategy, optimizer, variables, loss, average, config.jit)
+    train_step = _train_step(strategy, optimizer, variables, loss, config.jit)
     keeper = _Keeper(model, variables, optimizer, average, checkpoint_dir)
     history = keeper.history
     writer = tf.summary.create_file_writer(str(log_dir / name)) if log_dir else None
@@ -118,9 +119,11 @@ def fit(
         total, weight = 0.0, 0.0
         batches = strategy.experimental_distribute_dataset(data(epoch))
         bar = progress(batches, f"{name} {epoch + 1}/{config.epochs}", total=steps, unit="batch")
-        for batch in bar:
+        for step, batch in enumerate(bar, start=epoch * steps + 1):
             batch_total, batch_weight = train_step(batch)
             total, weight = total + batch_total, weight + batch_weight
+            if average:
+                average.update(step)
         mean = float(total) / max(float(weight), 1e-12)
         if not tf.math.is_finite(mean):
             keeper.restore_best()
@@ -147,17 +150,16 @@ def _train_step(
     optimizer: keras.optimizers.Optimizer,
     variables: Sequence[keras.Variable],
     loss: LossFunction,
-    average: WeightAverage | None,
     jit: bool,
 ) -> Callable[[Batch], tuple[tf.Tensor, tf.Tensor]]:
     """One step on a (distributed) batch; returns the global sums of loss and weight."""
     targets = [variable.value for variable in variables]
 
     @tf.function(jit_compile=jit)
-    def gradients(batch: Batch) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+    def gradients(batch: Batch) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor | tf.IndexedSlices]]:
         with tf.GradientTape() as tape:
             total, weight = loss(batch)
-        return total, weight, [tf.convert_to_tensor(gradient) for gradient in tape.gradient(total, targets)]
+        return total, weight, tape.gradient(total, targets)
 
     def replica_step(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         total, weight, sums = gradients(batch)
@@ -165,14 +167,13 @@ def _train_step(
         total, weight = context.all_reduce(tf.distribute.ReduceOp.SUM, [total, weight])
         scale = tf.math.divide_no_nan(1.0, weight)
         # The optimiser adds up the replicas' gradients; divided here, the sum is the global mean's gradient.
-        optimizer.apply([gradient * scale for gradient in sums], variables)
+        # Scaled before a table's sparse gradient becomes dense: there are fewer rows then.
+        optimizer.apply([tf.convert_to_tensor(tf.math.scalar_mul(scale, gradient)) for gradient in sums], variables)
         return total, weight
 
     @tf.function
     def step(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         totals, weights = strategy.run(replica_step, args=(batch,))
-        if average:
-            average.update(optimizer.iterations.value)
         first = strategy.experimental_local_results
         return first(totals)[0], first(weights)[0]
 

@@ -11,24 +11,35 @@ from contextlib import contextmanager
 
 import tensorflow as tf
 
+_UPDATES_A_WINDOW = 64  # more of them cost time with large tables and change nothing that could be seen
+
 
 class WeightAverage:
-    """After each step t (from 1): average += (1 - decay) * (variable - average), decay = min(1 - 1 / window,
-    t / (9 + t)), and 0 where the window is below one step. It begins as a copy."""
+    """Begins as a copy; after every n-th step, update k (from 1) moves it towards the variables:
+
+    average += max(n / window, 9 / (9 + k)) * (variable - average)
+
+    n is 1 for windows of less than 128 steps. A window below one step gives the variables themselves.
+    """
 
     def __init__(self, variables: Sequence[tf.Variable], window: float) -> None:
         """Args:
         variables: what is averaged.
         window: steps after which a weight counts 1 / e of the newest.
         """
-        self.window = window
         self._variables = list(variables)
         self.values = [tf.Variable(variable, trainable=False) for variable in self._variables]
+        self._window = max(window, 1.0)
+        self._every = max(1, int(self._window // _UPDATES_A_WINDOW))
+        self._move = tf.function(self._move_by)
 
-    def update(self, step: tf.Tensor) -> None:
-        """Takes in the variables as they are after step number `step`, a scalar from 1; in cross-replica context."""
-        step = tf.cast(step, tf.float32)
-        new = tf.maximum(1.0 / max(self.window, 1.0), 9.0 / (9.0 + step))
+    def update(self, step: int) -> None:
+        """Takes in the variables as they are after step number `step`, from 1; in cross-replica context."""
+        if step % self._every == 0:
+            new = max(self._every / self._window, 9.0 / (9.0 + step // self._every))
+            self._move(tf.constant(new))
+
+    def _move_by(self, new: tf.Tensor) -> None:
         extended = tf.distribute.get_strategy().extended
         for value, variable in zip(self.values, self._variables, strict=True):
             extended.update(value, lambda mine, theirs: mine.assign_add(new * (theirs - mine)), args=(variable,))

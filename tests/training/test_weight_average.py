@@ -17,7 +17,7 @@ def averaged(window: float, values: list[float], start: float = 0.0) -> float:
     average = WeightAverage([variable], window)
     for step, value in enumerate(values, start=1):
         variable.assign(value)
-        average.update(tf.constant(step))
+        average.update(step)
     return float(average.values[0])
 
 
@@ -34,6 +34,12 @@ def test_the_window_caps_the_average():
 
 def test_a_window_below_one_step_is_the_newest_weight():
     assert averaged(0.25, [10.0, 20.0, 33.0]) == 33.0
+
+
+def test_a_long_window_is_updated_now_and_then():
+    # 64 updates in 256 steps: one every 4. Steps 4 and 8 have 9/10 and 9/11 of 10 and 30:  0 -> 9 -> 9 + 9/11 * 21.
+    values = [0.0, 0.0, 0.0, 10.0, 0.0, 0.0, 0.0, 30.0, 0.0]
+    assert averaged(256.0, values) == pytest.approx(9.0 + 9.0 / 11.0 * 21.0, abs=1e-5)
 
 
 def test_weights_that_rest_are_their_own_average():
