@@ -76,6 +76,9 @@ class RealDevices:
         return {"state": str(self.folder / name), "device_id": name, "key": key.hex(), "profile": profile}
 
     def _run(self, bundle: Bundle, jobs: list[dict[str, Any]], title: str) -> list[dict[str, Any]]:
+        self.folder.mkdir(parents=True, exist_ok=True)  # the next round copies it, even if no device runs
+        if not jobs:
+            return []
         command = [sys.executable, "-m", "device_runtime.batch", str(bundle.path), self.runtime]
         root = Path(__file__).resolve().parents[1]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root) as process:
@@ -98,7 +101,9 @@ def compare(results: list[dict[str, Any]], devices: FleetVectors) -> dict[str, A
     switch; such a device ends elsewhere, so the median is given beside the largest difference.
     """
     users = users_of(result["device_id"] for result in results)
-    vectors = np.array([result["vector"] for result in results], np.float32).reshape(len(users), -1)
+    vectors = np.array([result["vector"] for result in results], np.float32).reshape(
+        len(users), devices.vectors.shape[1]
+    )
     gates = np.array([result["gate"] for result in results])
     differences = np.abs(vectors - devices.vectors[users]).max(axis=1, initial=0.0)
     return {

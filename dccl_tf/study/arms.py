@@ -79,10 +79,10 @@ def run_rounds(log: InteractionLog, config: DcclConfig, folder: Path, identity: 
     """A run with several rounds: after each, the fair baseline, the distilled model and its devices, named
     "round 1: DCCL-m" and so on."""
     outcome = rounds.run(log, config, folder, identity)
-    return judged(outcome.evaluator, dict(_by_round(folder, config.rounds)), {"stage_seconds": outcome.seconds})
+    return judged(outcome.evaluator, dict(models_by_round(folder, config.rounds)), {"stage_seconds": outcome.seconds})
 
 
-def _by_round(folder: Path, count: int) -> Iterable[tuple[str, Model]]:
+def models_by_round(folder: Path, count: int) -> Iterable[tuple[str, Model]]:
     """The models of each round, from the stages that `rounds.run` leaves."""
 
     def cloud(stage: str) -> CloudModel:

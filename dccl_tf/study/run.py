@@ -116,7 +116,8 @@ class Study:
             write_text(path, json.dumps(jsonable(found | about), indent=1, ensure_ascii=False) + "\n")
             body += f"\n\n<sub>{found['date']}; every figure: [results/{name}.json](../results/{name}.json)</sub>"
             page = self.output / "docs" / "results.md"
-            write_section(page, f"{plan.name} {self.dataset}", f"{plan.title}, {self.dataset}", body)
+            title = f"{plan.title}, {self.dataset}"
+            write_section(page, f"{plan.name} {self.dataset}", title, body, order=_order)
             written.append(path)
         return written
 
@@ -152,6 +153,14 @@ class Study:
 
     def _path(self, cell: Cell) -> Path:
         return self._folder.path(cell, self._settings(cell))
+
+
+def _order(section: str) -> tuple[Any, ...]:
+    """Tables, figures, ablations; of each MovieLens-1M first."""
+    plan, _, dataset = section.partition(" ")
+    kinds = ("table", "figure", "ablation")
+    kind = next((place for place, kind in enumerate(kinds) if plan.startswith(kind)), len(kinds))
+    return kind, plan, dataset != "ml-1m", dataset
 
 
 def _as_json(table: Table) -> dict[str, Any]:

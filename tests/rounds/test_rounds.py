@@ -10,6 +10,8 @@ from dccl_tf.data.synthetic import synthetic_log
 from dccl_tf.evaluate import NextEvaluator
 from dccl_tf.findings import protocol_results
 from dccl_tf.run_config import DcclConfig, split_log, untrained
+from dccl_tf.study.arms import judged as judged_cell
+from dccl_tf.study.arms import models_by_round
 from dccl_tf.trainer import TrainConfig
 from export.runtimes import Candidate
 
@@ -82,6 +84,16 @@ def test_findings_hold_every_model_and_the_oracle(log_and_oracle, finished):
     assert auc["oracle"] == max(auc.values())
     assert sum(group.users for group in found.activity) <= 60
     assert found.bundle["checks"]
+
+
+def test_the_study_finds_each_round_s_models_among_the_stages(finished):
+    folder, outcome = finished
+    by_round = judged_cell(outcome.evaluator, dict(models_by_round(folder, 1)), {})
+    whole = judged_cell(outcome.evaluator, outcome.models(), {})
+    for name in ("DIN, same data", "DCCL-m", "DCCL-m + devices"):
+        for metric, values in whole.values[name].items():
+            np.testing.assert_allclose(by_round.values[f"round 1: {name}"][metric], values, atol=1e-6)
+        assert by_round.totals[f"round 1: {name}"] == pytest.approx(whole.totals[name], abs=1e-6)
 
 
 def test_oracle_under_next_has_what_it_can_have(log_and_oracle, finished):

@@ -22,6 +22,18 @@ def test_a_page_without_the_markers_gets_them_at_its_end():
     )
 
 
+def test_a_new_section_goes_before_the_first_that_comes_after_it():
+    page = with_section("# R\n", "b", "B", "second", order=str)
+    page = with_section(page, "a", "A", "first", order=str)
+    page = with_section(page, "c", "C", "third", order=str)
+    assert page.split("\n\n") == [
+        "# R",
+        "## A", "<!-- begin a -->\nfirst\n<!-- end a -->",
+        "## B", "<!-- begin b -->\nsecond\n<!-- end b -->",
+        "## C", "<!-- begin c -->\nthird\n<!-- end c -->\n",
+    ]  # fmt: skip
+
+
 def test_a_name_that_begins_like_another_is_another():
     page = with_section(PAGE, "a b", "AB", "new")
     assert "<!-- begin a -->\nold\n" in page
