@@ -1,9 +1,19 @@
 """Tables and figures of the paper, and ablations, from cells that are trained once and found again."""
 
 from dccl_tf.study.arms import run_cell, settings_of
-from dccl_tf.study.figures import FIGURES
+from dccl_tf.study.figures import FIGURES, plan_of_figure
 from dccl_tf.study.plans import TABLES, plan_of_table
 from dccl_tf.study.run import Study
 from dccl_tf.study.sweeps import SWEEPS, plan_of_sweep
 
-__all__ = ["FIGURES", "SWEEPS", "TABLES", "Study", "plan_of_sweep", "plan_of_table", "run_cell", "settings_of"]
+__all__ = [
+    "FIGURES",
+    "SWEEPS",
+    "TABLES",
+    "Study",
+    "plan_of_figure",
+    "plan_of_sweep",
+    "plan_of_table",
+    "run_cell",
+    "settings_of",
+]

@@ -1,7 +1,7 @@
 """Figures 4 to 7 from finished cells: what is drawn, what is said of it, and the numbers behind it."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -164,6 +164,18 @@ FIGURES = {
     "6": FigurePlan("figure6", "Figure 6: one user of the long tail", "dccl", ((),), _case),
     "7": FigurePlan("figure7", "Figure 7: map of the metapatches", "dccl", ((),), _map),
 }
+
+
+def plan_of_figure(number: str, quick: bool = False) -> FigurePlan:
+    """The plan of Figure 4, 5, 6 or 7; a quick one has only the first of its changes.
+
+    Raises:
+      ValueError: there is no such figure.
+    """
+    if number not in FIGURES:
+        raise ValueError(f"figure: expected one of {', '.join(FIGURES)}, got {number!r}")
+    plan = FIGURES[number]
+    return replace(plan, changes=plan.changes[:1]) if quick else plan
 
 
 def _over_seeds(values: BySeed) -> np.ndarray:
