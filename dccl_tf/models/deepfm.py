@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from dccl_tf.models.dropout import ByteDropout
 from dccl_tf.models.fields import ItemFields, UserFields, pairwise
 from dccl_tf.models.recommender import DataSizes, Inputs, Recommender, a_share, at_least_one
 from dccl_tf.models.tower import Tower
@@ -37,7 +38,7 @@ class DeepFm(Recommender):
         self.tower = Tower(self.user_fields.fields * width, self.item_fields.fields * width, hidden, dropout)
         self.logit = keras.layers.Dense(1, name="logit")
         self.logit.build((None, hidden[-1]))
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = ByteDropout(dropout)
 
     def score(self, inputs: Inputs, candidates: tf.Tensor, training: bool) -> tf.Tensor:
         user = self.user_fields(inputs["users"], inputs["profile"])  # [B, 1 + P, D + 1]

@@ -96,17 +96,20 @@ class ItemFields(keras.layers.Layer):
 
     def call(self, ids: tf.Tensor) -> tf.Tensor:
         """ids int32 [...] to rows [..., fields, width]."""
-        known = tf.cast(tf.logical_and(ids > 0, ids <= self.items), tf.float32)[..., None]
-        rows = tf.gather(tf.convert_to_tensor(self.ids), ids) * known
-        if not self.categories:
-            return rows[..., None, :]
-        return tf.stack([rows, self._mean_of_categories(ids)], axis=-2)
+        count = ids.shape.num_elements()
+        if count and count > self.items + 2:  # items repeat: computing each once is the shorter way
+            return tf.gather(self._rows(tf.range(self.items + 2)), ids)
+        return self._rows(ids)
 
-    def _mean_of_categories(self, ids: tf.Tensor) -> tf.Tensor:
+    def _rows(self, ids: tf.Tensor) -> tf.Tensor:
+        known = tf.cast(tf.logical_and(ids > 0, ids <= self.items), tf.float32)[..., None]
+        own = tf.gather(tf.convert_to_tensor(self.ids), ids) * known
+        if not self.categories:
+            return own[..., None, :]
         categories = tf.gather(tf.convert_to_tensor(self.of_item), ids)  # [..., M]
         named = tf.cast(categories > 0, tf.float32)[..., None]
         total = tf.reduce_sum(tf.gather(tf.convert_to_tensor(self.names), categories) * named, axis=-2)
-        return total / tf.maximum(tf.reduce_sum(named, axis=-2), 1.0)
+        return tf.stack([own, total / tf.maximum(tf.reduce_sum(named, axis=-2), 1.0)], axis=-2)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from dccl_tf.models.dropout import ByteDropout
 from dccl_tf.models.fields import ItemFields, UserFields, pairwise
 from dccl_tf.models.recommender import DataSizes, Inputs, Recommender, a_share, at_least_one
 
@@ -29,7 +30,7 @@ class Fm(Recommender):
         self.user_fields = UserFields(sizes.users, width + 1, sizes.profile_sizes)
         self.item_fields = ItemFields(sizes.items, width + 1, sizes.categories, sizes.categories_per_item)
         self.bias = self.add_weight(name="bias", shape=(), initializer="zeros")
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = ByteDropout(dropout)
 
     def score(self, inputs: Inputs, candidates: tf.Tensor, training: bool) -> tf.Tensor:
         rows = [self.user_fields(inputs["users"], inputs["profile"])[:, None, None], self.item_fields(candidates)]

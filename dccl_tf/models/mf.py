@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from dccl_tf.models.dropout import ByteDropout
 from dccl_tf.models.fields import ItemFields, UserFields
 from dccl_tf.models.recommender import DataSizes, Inputs, Recommender, a_share, at_least_one
 
@@ -26,7 +27,7 @@ class Mf(Recommender):
         self.user_fields = UserFields(sizes.users, width + 1)
         self.item_fields = ItemFields(sizes.items, width + 1)
         self.bias = self.add_weight(name="bias", shape=(), initializer="zeros")
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = ByteDropout(dropout)
 
     def score(self, inputs: Inputs, candidates: tf.Tensor, training: bool) -> tf.Tensor:
         user = self.user_fields(inputs["users"], inputs["profile"])[:, None, :, :]  # [B, 1, 1, D + 1]

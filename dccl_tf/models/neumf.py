@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from dccl_tf.models.dropout import ByteDropout
 from dccl_tf.models.fields import ItemFields, UserFields
 from dccl_tf.models.recommender import DataSizes, Inputs, Recommender, a_share, at_least_one
 from dccl_tf.models.tower import Tower
@@ -40,7 +41,7 @@ class NeuMf(Recommender):
         self.tower = Tower(width, width, hidden, dropout)
         self.logit = keras.layers.Dense(1, name="logit")
         self.logit.build((None, width + hidden[-1]))
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = ByteDropout(dropout)
         self.width = width
 
     def score(self, inputs: Inputs, candidates: tf.Tensor, training: bool) -> tf.Tensor:

@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from dccl_tf.models.dropout import ByteDropout
 from dccl_tf.models.fields import ItemFields
 from dccl_tf.models.recommender import DataSizes, Inputs, Recommender, a_share, at_least_one
 
@@ -88,7 +89,7 @@ class SasRec(Recommender):
             for number, window in enumerate(windows(history_length, blocks, local))
         ]
         self.norm = _layer_norm(width, name="norm")  # of the last states, or of the embedding where norms come after
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = ByteDropout(dropout)
         self.history_labels = history_labels
 
     def score(self, inputs: Inputs, candidates: tf.Tensor, training: bool) -> tf.Tensor:
@@ -156,7 +157,7 @@ class Block(keras.layers.Layer):
         self.attention_norm = _layer_norm(width, name="attention_norm")
         self.feed_norm = _layer_norm(width, name="feed_norm")
         self.recency = self.add_weight(name="recency", shape=(window, heads), initializer="zeros")
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = ByteDropout(dropout)
         for layer in (self.query, self.key_value, self.mix, self.widen):
             layer.build((None, width))
         self.narrow.build((None, inner))

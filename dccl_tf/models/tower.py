@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from dccl_tf.models.dropout import ByteDropout
+
 
 @keras.saving.register_keras_serializable(package="dccl")
 class Tower(keras.layers.Layer):
@@ -36,7 +38,7 @@ class Tower(keras.layers.Layer):
             hidden[0], kernel_initializer=keras.initializers.RandomUniform(-limit, limit), name="of_item"
         )
         self.above = [keras.layers.Dense(units, "relu", name=f"layer_{n}") for n, units in enumerate(hidden[1:], 1)]
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = ByteDropout(dropout)
         self.of_user.build((None, user_width))
         self.of_item.build((None, item_width))
         for layer, inputs in zip(self.above, hidden, strict=False):

@@ -42,6 +42,17 @@ def test_point_form_equals_the_packed_form(name):
         np.testing.assert_allclose(model(contract.at(batch, position)), packed[:, position], atol=1e-5)
 
 
+def test_many_candidates_score_as_few_do(name):
+    """More ids than items are looked up in another way."""
+    model, batch = build(name), contract.at(batch_for(name), 1)
+    everything = tf.repeat(tf.range(small.V + 2)[None], 3, axis=0)
+    logits = model({**batch, "candidates": everything})
+    for item in range(0, small.V + 2, 4):
+        np.testing.assert_allclose(
+            model({**batch, "candidates": everything[:, item : item + 1]})[:, 0], logits[:, item], atol=1e-5
+        )
+
+
 def test_candidates_do_not_see_each_other(name):
     model, batch = build(name), contract.at(batch_for(name), 2)
     swapped = model({**batch, "candidates": batch["candidates"][:, ::-1]})
