@@ -109,6 +109,7 @@ def _seeds() -> tuple[int, ...]:
 
 
 def _about() -> dict[str, Any]:
+    """The command, without the places of files, on which no result depends; and versions."""
     names = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "tflite-runtime", "ai-edge-litert")
     versions = {"python": platform.python_version(), "machine": platform.machine()}
     for name in names:
@@ -116,7 +117,12 @@ def _about() -> dict[str, Any]:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             logging.debug("%s is not installed", name)
-    return {"command": " ".join(["dccl-reproduce", *sys.argv[1:]]), "versions": versions}
+    words = sys.argv[1:]
+    for place in ("--data_dir", "--work_dir", "--output_dir"):
+        if place in words:
+            del words[words.index(place) : words.index(place) + 2]
+        words = [word for word in words if not word.startswith(f"{place}=")]
+    return {"command": " ".join(["dccl-reproduce", *words]), "versions": versions}
 
 
 def cli() -> None:

@@ -21,8 +21,8 @@ from dccl_tf.data.tables import TableColumns, load_table
 
 LEAST = 8  # interactions of each user and each item (Appendix A.1)
 SOURCE = (
-    "Amazon reviews of ten categories, 5-core, from {folder}; J. McAuley, C. Targett, Q. Shi, A. van den Hengel, "
-    "Image-based recommendations on styles and substitutes, SIGIR 2015: for research"
+    "Amazon reviews of ten categories, 5-core of 2014, from the given folder. J. McAuley, C. Targett, Q. Shi and "
+    "A. van den Hengel, Image-based recommendations on styles and substitutes, SIGIR 2015: for research"
 )
 _FILES = ("interactions.parquet", "items.parquet")
 
@@ -52,7 +52,7 @@ def load_amazon(
     folder = _folder(data_dir)
     interactions, items = (folder / name for name in _FILES)
     log = load_table(interactions, columns=TableColumns())
-    log = replace(log, catalogue=_catalogue(items, log.catalogue.ids), source=SOURCE.format(folder=folder))
+    log = replace(log, catalogue=_catalogue(items, log.catalogue.ids), source=SOURCE)
     log = filter_log(log, min_user_interactions, min_item_interactions)
     return log if max_users is None else sample_users(log, max_users, seed)
 

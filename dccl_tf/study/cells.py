@@ -74,13 +74,16 @@ class CellFolder:
         told = {"cell": str(cell), "settings": settings, "totals": judged.totals, "facts": judged.facts} | about
         write_text(path, json.dumps(jsonable(told), indent=1))
 
-    def load(self, cell: Cell, settings: dict[str, Any]) -> tuple[Judged, dict[str, Any]]:
-        """A finished cell's result, and all that its JSON tells."""
-        path = self.path(cell, settings)
-        told = json.loads(path.read_text())
+    def told(self, cell: Cell, settings: dict[str, Any]) -> dict[str, Any]:
+        """All that a finished cell's JSON tells."""
+        return json.loads(self.path(cell, settings).read_text())
+
+    def load(self, cell: Cell, settings: dict[str, Any]) -> Judged:
+        """A finished cell's result."""
+        told = self.told(cell, settings)
         values: dict[str, UserValues] = {}
-        with np.load(path.with_suffix(".npz")) as archive:
+        with np.load(self.path(cell, settings).with_suffix(".npz")) as archive:
             for name in archive.files:
                 model, metric = name.split("|")
                 values.setdefault(model, {})[metric] = archive[name]
-        return Judged(values, told["totals"], told["facts"]), told
+        return Judged(values, told["totals"], told["facts"])

@@ -92,7 +92,6 @@ class Study:
         collectors = [Collector(self.dataset, name, self.seeds, self.load) for name in self.protocols]
         written = []
         for plan in plans:
-            name = f"{plan.name}-{self.dataset}"
             done = [cell for cell in plan.cells(self.dataset, self.protocols, self.seeds) if self.is_done(cell)]
             if not done:
                 continue
@@ -101,32 +100,32 @@ class Study:
                 body, data = table_section(plan, self.dataset, tables), {t.protocol: _as_json(t) for t in tables}
             else:
                 body, data = self._figure(plan, collectors, log)
-            told = [self._folder.load(cell, self._settings(cell))[1] for cell in done]
-            found = {
-                "title": plan.title,
-                "dataset": self.dataset,
-                "source": log.source,
-                "date": date.today().isoformat(),
-                "cells": [{"cell": one["cell"], "seconds": one["seconds"], "date": one["date"]} for one in told],
-                "settings": self._settings(done[0]),
-                "protocols": data,
-            }
+            name, today = f"{plan.name}-{self.dataset}", date.today().isoformat()
+            found = {"title": plan.title, "dataset": self.dataset, "source": log.source, "date": today}
             path = self.output / "results" / f"{name}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, json.dumps(jsonable(found | about), indent=1, ensure_ascii=False) + "\n")
-            body += f"\n\n<sub>{found['date']}; every figure: [results/{name}.json](../results/{name}.json)</sub>"
-            page = self.output / "docs" / "results.md"
-            title = f"{plan.title}, {self.dataset}"
+            found |= self._made_of(done) | {"protocols": data} | about
+            write_text(path, json.dumps(jsonable(found), indent=1, ensure_ascii=False) + "\n")
+            body += f"\n\n<sub>{today}; every figure: [results/{name}.json](../results/{name}.json)</sub>"
+            page, title = self.output / "docs" / "results.md", f"{plan.title}, {self.dataset}"
             write_section(page, f"{plan.name} {self.dataset}", title, body, order=_order)
             written.append(path)
         return written
+
+    def _made_of(self, done: list[Cell]) -> dict[str, Any]:
+        told = {cell: self._folder.told(cell, self._settings(cell)) for cell in done}
+        return {
+            "cells": [{key: one[key] for key in ("cell", "seconds", "date")} for one in told.values()],
+            # Of one cell of each kind: the others differ by the seed and by what their names say.
+            "settings": {f"{cell.protocol} {cell.job}": one["settings"] for cell, one in reversed(told.items())},
+        }
 
     def load(self, cell: Cell) -> Judged | None:
         """A cell's result; None if it is not done."""
         settings = self._settings(cell)
         if not self._folder.is_done(cell, settings):
             return None
-        return self._folder.load(cell, settings)[0]
+        return self._folder.load(cell, settings)
 
     def _figure(self, plan: FigurePlan, collectors: list[Collector], log: InteractionLog) -> tuple[str, dict[str, Any]]:
         parts, data = [], {}
