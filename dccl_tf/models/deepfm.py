@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from dccl_tf.models.dropout import ByteDropout
-from dccl_tf.models.fields import ItemFields, UserFields, pairwise
+from dccl_tf.models.fields import ItemFields, UserFields, biased_product, merged
 from dccl_tf.models.recommender import DataSizes, Inputs, Recommender, a_share, at_least_one
 from dccl_tf.models.tower import Tower
 
@@ -27,7 +27,7 @@ class DeepFm(Recommender):
         sizes: of the data.
         width: D of the vectors.
         hidden: widths of the tower's layers.
-        dropout: share left out in the tower, and of the D sums of products, while it trains.
+        dropout: share left out in the tower, and of the D products of user and item, while it trains.
         """
         at_least_one(width=width)
         a_share(dropout=dropout)
@@ -39,18 +39,18 @@ class DeepFm(Recommender):
         self.logit = keras.layers.Dense(1, name="logit")
         self.logit.build((None, hidden[-1]))
         self.dropout = ByteDropout(dropout)
+        self.width = width
 
     def score(self, inputs: Inputs, candidates: tf.Tensor, training: bool) -> tf.Tensor:
-        user = self.user_fields(inputs["users"], inputs["profile"])  # [B, 1 + P, D + 1]
-        items = self.item_fields(candidates)  # [B, S, C, fields, D + 1]
-        weights = tf.reduce_sum(user[..., -1], axis=-1)[:, None, None] + tf.reduce_sum(items[..., -1], axis=-1)
-        vectors, item_vectors = user[..., :-1], items[..., :-1]
-        products = self.dropout(pairwise([vectors[:, None, None], item_vectors]), training=training)
-        deep = self.tower(_side_by_side(vectors), _side_by_side(item_vectors), training=training)
-        return weights + tf.reduce_sum(products, axis=-1) + self.logit(deep)[..., 0]
+        user = _merged_and_deep(self.user_fields(inputs["users"], inputs["profile"]))
+        items = self.item_fields(candidates, reduce=_merged_and_deep)
+        row = self.width + 1
+        shallow = biased_product(user[:, :row], items[..., :row], self.dropout, training)
+        return shallow + self.logit(self.tower(user[:, row:], items[..., row:], training=training))[..., 0]
 
 
-def _side_by_side(rows: tf.Tensor) -> tf.Tensor:
-    """[..., fields, D] to [..., fields * D]."""
-    shape = tf.shape(rows)[:-2]
-    return tf.reshape(rows, tf.concat([shape, [rows.shape[-2] * rows.shape[-1]]], axis=0))
+def _merged_and_deep(rows: tf.Tensor) -> tf.Tensor:
+    """Rows [..., fields, D + 1] to FM's row and, side by side, the tower's vectors: [..., D + 1 + fields * D]."""
+    fields, width = rows.shape[-2], rows.shape[-1] - 1
+    vectors = tf.reshape(rows[..., :-1], tf.concat([tf.shape(rows)[:-2], [fields * width]], axis=0))
+    return tf.concat([merged(rows), vectors], axis=-1)

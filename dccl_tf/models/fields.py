@@ -4,6 +4,7 @@ What nothing was learned about is the zero vector, hence the prior and not noise
 start at zero, and only their own samples move them), the unknown user U, padding, and items outside the vocabulary.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -94,12 +95,21 @@ class ItemFields(keras.layers.Layer):
         if self.categories:
             self.of_item.assign(categories)
 
-    def call(self, ids: tf.Tensor) -> tf.Tensor:
-        """ids int32 [...] to rows [..., fields, width]."""
+    def call(self, ids: tf.Tensor, reduce: Callable[[tf.Tensor], tf.Tensor] | None = None) -> tf.Tensor:
+        """Rows of items.
+
+        Args:
+          ids: int32 [...].
+          reduce: what to make of the rows [..., fields, width] of an item; done once an item where ids repeat.
+
+        Returns:
+          [..., fields, width], or what `reduce` makes of it.
+        """
         count = ids.shape.num_elements()
-        if count and count > self.items + 2:  # items repeat: computing each once is the shorter way
-            return tf.gather(self._rows(tf.range(self.items + 2)), ids)
-        return self._rows(ids)
+        repeating = bool(count) and count > self.items + 2
+        rows = self._rows(tf.range(self.items + 2) if repeating else ids)
+        rows = reduce(rows) if reduce else rows
+        return tf.gather(rows, ids) if repeating else rows
 
     def _rows(self, ids: tf.Tensor) -> tf.Tensor:
         known = tf.cast(tf.logical_and(ids > 0, ids <= self.items), tf.float32)[..., None]
@@ -121,16 +131,36 @@ class ItemFields(keras.layers.Layer):
         }
 
 
-def pairwise(rows: list[tf.Tensor]) -> tf.Tensor:
-    """Sum over all pairs of fields of the product of their vectors, by (sum of all)^2 - sum of squares (Rendle, 2010,
-    Lemma 3.1), so that cost grows with the number of fields and not of pairs.
+def merged(rows: tf.Tensor) -> tf.Tensor:
+    """The fields of one side, user or item, as one row, such that FM of all fields is MF of the two rows.
+
+    FM's second order over the fields of both sides falls into pairs within the user, pairs within the item, and pairs
+    of the two, whose sum is <sum of the user's vectors, sum of the item's>. Pairs within a side are a number of that
+    side alone, as a bias is; by (sum of all)^2 - sum of squares (Rendle, 2010, Lemma 3.1) they cost no loop over pairs.
 
     Args:
-      rows: tensors [..., fields, D] whose leading axes broadcast against each other.
+      rows: [..., fields, D + 1], each a vector and, last, a weight.
 
     Returns:
-      [..., D]; its sum over D is FM's term of second order.
+      [..., D + 1]: the sum of vectors; the sum of weights and of all pairs' products.
     """
-    total = sum(tf.reduce_sum(part, axis=-2) for part in rows)
-    squares = sum(tf.reduce_sum(tf.square(part), axis=-2) for part in rows)
-    return 0.5 * (tf.square(total) - squares)
+    total, vectors = tf.reduce_sum(rows, axis=-2), rows[..., :-1]
+    pairs = tf.reduce_sum(tf.square(total[..., :-1]), axis=-1) - tf.reduce_sum(tf.square(vectors), axis=[-2, -1])
+    return tf.concat([total[..., :-1], (total[..., -1] + 0.5 * pairs)[..., None]], axis=-1)
+
+
+def biased_product(user: tf.Tensor, items: tf.Tensor, dropout: keras.layers.Dropout, training: bool) -> tf.Tensor:
+    """<user, item> and both biases, of rows that hold a vector and, last, a bias.
+
+    Args:
+      user: [B, D + 1].
+      items: [B, S, C, D + 1].
+      dropout: of the D products, while it trains.
+      training: whether it does.
+
+    Returns:
+      [B, S, C].
+    """
+    user = user[:, None, None, :]
+    products = dropout(user[..., :-1] * items[..., :-1], training=training)
+    return user[..., -1] + items[..., -1] + tf.reduce_sum(products, axis=-1)

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from dccl_tf.models.dropout import ByteDropout
-from dccl_tf.models.fields import ItemFields, UserFields, pairwise
+from dccl_tf.models.fields import ItemFields, UserFields, biased_product, merged
 from dccl_tf.models.recommender import DataSizes, Inputs, Recommender, a_share, at_least_one
 
 
@@ -21,7 +21,7 @@ class Fm(Recommender):
         """Args:
         sizes: of the data.
         width: D of the vectors.
-        dropout: share of the D sums of products that is left out while it trains.
+        dropout: share of the D products of user and item that is left out while it trains.
         """
         at_least_one(width=width)
         a_share(dropout=dropout)
@@ -33,7 +33,6 @@ class Fm(Recommender):
         self.dropout = ByteDropout(dropout)
 
     def score(self, inputs: Inputs, candidates: tf.Tensor, training: bool) -> tf.Tensor:
-        rows = [self.user_fields(inputs["users"], inputs["profile"])[:, None, None], self.item_fields(candidates)]
-        weights = sum(tf.reduce_sum(part[..., -1], axis=-1) for part in rows)  # [B, S, C]
-        products = self.dropout(pairwise([part[..., :-1] for part in rows]), training=training)
-        return self.bias + weights + tf.reduce_sum(products, axis=-1)
+        user = merged(self.user_fields(inputs["users"], inputs["profile"]))  # [B, D + 1]
+        items = self.item_fields(candidates, reduce=merged)  # [B, S, C, D + 1]
+        return self.bias + biased_product(user, items, self.dropout, training)

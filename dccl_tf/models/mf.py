@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from dccl_tf.models.dropout import ByteDropout
-from dccl_tf.models.fields import ItemFields, UserFields
+from dccl_tf.models.fields import ItemFields, UserFields, biased_product
 from dccl_tf.models.recommender import DataSizes, Inputs, Recommender, a_share, at_least_one
 
 
@@ -30,7 +30,6 @@ class Mf(Recommender):
         self.dropout = ByteDropout(dropout)
 
     def score(self, inputs: Inputs, candidates: tf.Tensor, training: bool) -> tf.Tensor:
-        user = self.user_fields(inputs["users"], inputs["profile"])[:, None, :, :]  # [B, 1, 1, D + 1]
+        user = self.user_fields(inputs["users"], inputs["profile"])[:, 0]  # [B, D + 1]
         items = self.item_fields(candidates)[..., 0, :]  # [B, S, C, D + 1]
-        products = self.dropout(user[..., :-1] * items[..., :-1], training=training)
-        return self.bias + user[..., -1] + items[..., -1] + tf.reduce_sum(products, axis=-1)
+        return self.bias + biased_product(user, items, self.dropout, training)

@@ -5,14 +5,14 @@ from itertools import combinations
 import numpy as np
 
 from dccl_tf.models import Fm
-from dccl_tf.models.fields import pairwise
+from dccl_tf.models.fields import merged
 from tests.models import contract
 
 
-def test_pairwise_by_hand():
-    rows = np.array([[1.0, 2.0], [3.0, 0.0], [-1.0, 4.0]], np.float32)
-    # first column 1*3 + 1*(-1) + 3*(-1) = -1; second 2*0 + 2*4 + 0*4 = 8
-    np.testing.assert_allclose(pairwise([rows[:1], rows[1:]]), [-1.0, 8.0])
+def test_merged_by_hand():
+    rows = np.array([[1.0, 2.0, 0.5], [3.0, 0.0, 0.25], [-1.0, 4.0, 0.0]], np.float32)  # vectors of 2, weights last
+    # Pairs: (1, 2)(3, 0) = 3, (1, 2)(-1, 4) = 7, (3, 0)(-1, 4) = -3.
+    np.testing.assert_allclose(merged(rows), [3.0, 6.0, 0.75 + 3.0 + 7.0 - 3.0])
 
 
 def test_logits_equal_the_sum_over_pairs():
