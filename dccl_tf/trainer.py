@@ -34,7 +34,7 @@ class TrainConfig:
     learning_rate: float = 3e-3  # peak of Adam; falls to 0 along a cosine over all epochs
     weight_decay: float = 0.0  # decoupled (AdamW)
     patience: int = 3  # epochs without a better validation before it stops; 0: never
-    averaging: float = 1.0  # epochs over which the weights are averaged that a model is judged by and ends with; 0: off
+    averaging: float = 0.3  # epochs over which the weights are averaged that a model is judged by and ends with; 0: off
     jit: bool = False  # compile losses and gradients with XLA: on x86-64 it made a step of DIN ten times slower
 
     def __post_init__(self) -> None:
