@@ -16,7 +16,8 @@ else, all models the same widths. Ours is timed with all that an epoch needs, fr
 weights included; the others get their batches ready-made.
 
 Wall time is what people wait; where other work shares the cores, the ratios of CPU time (all cores together) are
-what to trust, but for RecBole's, whose idle threads spin. Matrix rate: the products that a model needs, against large products of TensorFlow on these cores.
+what to trust, but for RecBole's, whose idle threads spin. Matrix rate: the products that a model needs, against large
+products of TensorFlow on these cores.
 """
 
 import json
