@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+_MANY_CATEGORIES = 64
+
 
 @keras.saving.register_keras_serializable(package="dccl")
 class ItemEmbedding(keras.layers.Layer):
@@ -80,10 +82,17 @@ class ItemEmbedding(keras.layers.Layer):
         if not self.categories:
             return own
         categories = tf.gather(tf.convert_to_tensor(self.of_item), ids)  # [..., M]
+        return tf.concat([own, self._mean_of_categories(categories) * real], axis=-1)
+
+    def _mean_of_categories(self, categories: tf.Tensor) -> tf.Tensor:
+        """[..., M], 0 = none, to [..., category_width]; zero where an item has none."""
         named = tf.cast(categories > 0, tf.float32)[..., None]
-        total = tf.reduce_sum(tf.gather(tf.convert_to_tensor(self.names), categories) * named, axis=-2)
-        mean = total / tf.maximum(tf.reduce_sum(named, axis=-2), 1.0)
-        return tf.concat([own, mean * real], axis=-1)
+        shares = named / tf.maximum(tf.reduce_sum(named, axis=-2, keepdims=True), 1.0)  # [..., M, 1]
+        names = tf.convert_to_tensor(self.names)
+        if self.categories < _MANY_CATEGORIES:  # the gradient of a product is cheaper than that of a look-up
+            hot = tf.reduce_sum(tf.one_hot(categories, self.categories + 1) * shares, axis=-2)
+            return tf.tensordot(hot, names, 1)
+        return tf.reduce_sum(tf.gather(names, categories) * shares, axis=-2)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {

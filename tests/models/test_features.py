@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from dccl_tf.models import features
 from tests.models import small
 
 
@@ -26,6 +27,14 @@ def test_many_ids_get_the_vectors_and_gradients_that_few_get(categories):
         found.append([vectors, *gradients])
     for whole, parts in zip(*found, strict=True):
         np.testing.assert_allclose(whole, parts, atol=1e-5)
+
+
+def test_few_and_many_categories_have_one_mean(monkeypatch):
+    items = small.cloud().din.items
+    ids = tf.range(small.V + 2)
+    product = items(ids)
+    monkeypatch.setattr(features, "_MANY_CATEGORIES", 0)
+    np.testing.assert_allclose(items(ids), product, atol=1e-6)
 
 
 def test_padding_gets_no_gradient():
