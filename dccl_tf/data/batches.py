@@ -17,6 +17,9 @@ from dccl_tf.data.schema import InteractionLog, Span
 from dccl_tf.data.sequences import packed_rows
 
 _ROWS_AT_ONCE = 16384
+# What a step of DIN spends on a history item, a sample, and a pair of both, in one unit: fitted to steps of its default
+# widths on two cores (S from 4 to 32, T 20 to 200).
+_COST_OF_ITEM, _COST_OF_SAMPLE, _COST_OF_PAIR = 10.0, 22.0, 0.2
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,29 @@ def pack(log: InteractionLog, span: Span, history_length: int, positions: int) -
     items, labels = _windows(log, users, first, span.stop[users], history_length, positions)
     weights = (first[:, None] + np.arange(positions) < span.stop[users][:, None]).astype(np.float32)
     return Rows(items, labels, users.astype(np.int32), first.astype(np.int64), weights)
+
+
+def best_positions(span: Span, history_length: int, candidates: int) -> int:
+    """S at which an epoch of DIN costs least: long rows share their history, short ones hold less padding.
+
+    A batch should keep its number of positions: B = 2048 // S, say.
+
+    Args:
+      span: the positions to learn from.
+      history_length: T.
+      candidates: C, samples at each position.
+
+    Returns:
+      A power of two from 1 to 64.
+    """
+    _at_least_one(history_length=history_length, candidates=candidates)
+
+    def cost(positions: int) -> float:
+        length = history_length + positions - 1
+        a_row = _COST_OF_ITEM * length + positions * candidates * (_COST_OF_SAMPLE + _COST_OF_PAIR * length)
+        return a_row * float(packed_rows(span, positions).sum())
+
+    return min((2**power for power in range(7)), key=cost)
 
 
 def point_rows(

@@ -7,7 +7,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from dccl_tf.data.batches import batches, pack, point_rows
+from dccl_tf.data.batches import batches, best_positions, pack, point_rows
 from dccl_tf.data.negatives import NegativeSampler
 from dccl_tf.data.schema import Span
 from tests.data.logs import log_of, random_log
@@ -59,6 +59,18 @@ def test_an_endless_user_costs_only_the_span():  # C6
     rows = pack(log, span((999_990, 1_000_000)), history_length=50, positions=16)
     assert rows.items.shape == (1, 66)
     assert rows.items[0, :51].tolist() == list(range(999_941, 999_992))
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [
+        (1, 1),  # a longer row of one click is the same row with more padding
+        (64, 16),  # cost of a row: 10 (49 + S) + 5 S (22 + 0.2 (49 + S)), times 64 / S rows: 13,800 at 16, 13,844 at 32
+        (0, 1),
+    ],
+)
+def test_positions_of_a_row_by_cost(length, expected):
+    assert best_positions(span((0, length)), history_length=50, candidates=5) == expected
 
 
 def test_point_rows_are_right_aligned_and_cut_to_the_newest():
