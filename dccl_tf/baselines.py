@@ -21,7 +21,9 @@ import numpy as np
 import tensorflow as tf
 
 from dccl_tf import run_config
+from dccl_tf.data.batches import best_positions
 from dccl_tf.data.schema import InteractionLog, Span, Split
+from dccl_tf.data.sequences import packed_rows
 from dccl_tf.evaluate import Evaluator
 from dccl_tf.losses import cross_entropy, weighted_sum
 from dccl_tf.models import DeepFm, Din, DinConfig, Fm, Mf, NeuMf, SasRec
@@ -49,8 +51,8 @@ class Recipe:
     choices: dict[str, Any] = field(default_factory=dict)  # of the model, other than sizes, T and labels
     training: TrainConfig = field(default_factory=TrainConfig)
     history_length: int = 50  # T of the models that read it
-    positions: int = 1  # S
-    batch_rows: int = 2048  # packed rows a batch
+    positions: int | None = None  # S; None: what costs least with a history, 1 without one
+    batch_positions: int = 2048  # S times the rows of a batch
     negatives: int = 4  # for each click, protocol "next" alone
 
     def __post_init__(self) -> None:
@@ -58,14 +60,13 @@ class Recipe:
         _known("protocol", self.protocol, ("next", "liked"))
 
 
-_PACKED = {"positions": 32, "batch_rows": 64}
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "mf": {"training": TrainConfig(learning_rate=3e-3)},
     "fm": {"training": TrainConfig(learning_rate=3e-3)},
     "neumf": {"training": TrainConfig(learning_rate=2e-3)},
     "deepfm": {"training": TrainConfig(learning_rate=2e-3)},
-    "sasrec": {"training": TrainConfig(learning_rate=2e-3), **_PACKED},
-    "din": {"training": TrainConfig(learning_rate=3e-3), **_PACKED, "batch_rows": 32},
+    "sasrec": {"training": TrainConfig(learning_rate=2e-3)},
+    "din": {"training": TrainConfig(learning_rate=3e-3), "batch_positions": 1024},
 }
 
 
@@ -146,16 +147,33 @@ def train(baseline: Baseline, data: TrainingData, config: TrainConfig, **options
 
 def training_data(recipe: Recipe, log: InteractionLog, span: Span, seed: int) -> TrainingData:
     """The samples of a span as the recipe packs them."""
+    # A history that nobody reads costs least, and single samples come in the most mixed order.
+    history_length = recipe.history_length if recipe.model in SEQUENTIAL else 1
+    positions = recipe.positions or cheapest_positions(recipe, span)
     return TrainingData(
         log,
         span,
         recipe.protocol,
-        recipe.history_length if recipe.model in SEQUENTIAL else 1,  # a history that nobody reads costs least
-        positions=recipe.positions,
-        batch_rows=recipe.batch_rows,
+        history_length,
+        positions=positions,
+        batch_rows=max(1, recipe.batch_positions // positions),
         negatives=recipe.negatives,
         seed=seed,
     )
+
+
+def cheapest_positions(recipe: Recipe, span: Span) -> int:
+    """S, a power of two from 1 to 64, at which an epoch costs least; a batch has as many samples whatever S is."""
+    if recipe.model == "din":
+        return best_positions(span, recipe.history_length, 1 + recipe.negatives if recipe.protocol == "next" else 1)
+    if recipe.model not in SEQUENTIAL:
+        return 1
+
+    def cost(positions: int) -> int:
+        """Of SASRec: one for each place of a row, two for the candidates of each position (measured, T = 50)."""
+        return int(packed_rows(span, positions).sum()) * (recipe.history_length + positions - 1 + 2 * positions)
+
+    return min((2**power for power in range(7)), key=cost)
 
 
 def evaluators(recipe: Recipe, log: InteractionLog, split: Split, seed: int) -> tuple[Evaluator, Evaluator]:

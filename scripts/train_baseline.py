@@ -43,8 +43,7 @@ _CHANGES = (
     flags.DEFINE_integer("epochs", None, "At most.", lower_bound=1),
     flags.DEFINE_integer("patience", None, "Epochs without a better validation before it stops.", lower_bound=0),
     flags.DEFINE_integer("history_length", None, "sasrec, din: T, newest items that they see.", lower_bound=1),
-    flags.DEFINE_integer("positions", None, "S, samples of a user that are trained side by side.", lower_bound=1),
-    flags.DEFINE_integer("batch_rows", None, "Rows of S samples a batch.", lower_bound=1),
+    flags.DEFINE_integer("batch_positions", None, "Clicks a batch.", lower_bound=1),
 )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dccl_tf import baselines
+from dccl_tf.data.schema import Span
 from dccl_tf.data.synthetic import synthetic_log
 from dccl_tf.models import DeepFm, Din, Mf, SasRec
 from dccl_tf.run_config import DcclConfig, joined, split_log
@@ -36,7 +37,7 @@ def test_every_model_learns_and_is_judged(log, name, protocol):
 
 def test_what_a_user_liked_lifts_the_logit_of_similar_items(log):
     """A model that has learned the log ranks above chance, which is NDCG@10 of 0.045 among 101 items."""
-    recipe = baselines.recipe_for("mf", "next", width=8, epochs=15, learning_rate=0.03, batch_rows=256)
+    recipe = baselines.recipe_for("mf", "next", width=8, epochs=15, learning_rate=0.03, batch_positions=256)
     split = split_of(log, "next")
     baseline, _ = baselines.learn(recipe, log, split, seed=0)
     values = baselines.evaluators(recipe, log, split, seed=0)[1](baseline)
@@ -65,6 +66,28 @@ def test_packed_and_single_samples_are_the_same(log):
 
     assert samples(positions=1) == samples(positions=16)
     assert len(samples()) == len(span)
+
+
+def test_a_batch_has_as_many_positions_however_they_are_packed(log):
+    span = joined(split_of(log, "next"), "all")
+    for model, positions in (("mf", None), ("mf", 8), ("sasrec", None), ("sasrec", 64), ("din", None)):
+        recipe = baselines.recipe_for(model, positions=positions, batch_positions=128)
+        data = baselines.training_data(recipe, log, span, seed=0)
+        assert data.positions * data.batch_rows == 128
+        assert positions in (None, data.positions)
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [
+        (1, 1),  # 50 + 2 at S = 1, more at any other
+        (8, 8),  # 8 rows of 52 at 1, 4 of 55 at 2, 2 of 61 at 4, 1 of 73 at 8, 1 of 97 at 16
+        (200, 64),  # 7 rows of 145 at 32 = 1,015; 4 rows of 241 at 64 = 964
+    ],
+)
+def test_positions_of_sasrec_cost_least(length, expected):
+    span = Span(np.array([0]), np.array([length]))
+    assert baselines.cheapest_positions(baselines.recipe_for("sasrec"), span) == expected
 
 
 def test_changes_go_where_they_belong():

@@ -27,6 +27,7 @@ def learned(monkeypatch):
         return None, SimpleNamespace(validation=[0.0, recipe.choices.get("width", 64.5)], best_epoch=1)
 
     monkeypatch.setattr(tuning, "learn", learn)
+    monkeypatch.setattr("keras.utils.clear_session", lambda: None)  # slow, and there is nothing to clear
     return seen
 
 
