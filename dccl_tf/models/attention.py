@@ -174,7 +174,7 @@ def _mask(visible: np.ndarray, real: tf.Tensor) -> tf.Tensor:
 
 @tf.custom_gradient
 def _softmax(scores: tf.Tensor, recency: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-    """Softmax over the last axis of scores + recency + mask, with sums over small axes one at a time in its gradient:
+    """Softmax over the last axis of scores + recency + mask, with a gradient that sums over one axis at a time:
     TensorFlow's own gradient of the broadcast took a third of the layer's time.
 
     Args:
