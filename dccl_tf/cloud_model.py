@@ -55,6 +55,15 @@ class CloudModel(keras.Model):
         gate = None if gate is None else tf.reshape(gate, [-1, 1, 1])
         return self.din(inputs, patches=patches, gate=gate, training=training)
 
+    def shared_and_personal(
+        self, inputs: dict[str, tf.Tensor], theta: tf.Tensor, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Logits of f and of the personal models of theta [B, K]; what lies below the patches is computed once."""
+        hidden, shape = self.din.below(inputs, training)
+        patches = (None, self.metapatch(theta))
+        shared, personal = (self.din.head(hidden, each, training=training) for each in patches)
+        return tf.reshape(shared, [-1, *shape]), tf.reshape(personal, [-1, *shape])
+
     @cached_property
     def logits(self) -> Callable[..., tf.Tensor]:
         """`call` without dropout, compiled once a shape: for evaluation."""

@@ -35,17 +35,22 @@ class Teachers:
         if not known.any():
             raise ValueError("known: expected at least one valid vector, got none; keep the current bundle")
         self.cloud = cloud
-        self._vectors = tf.constant(np.where(known[:, None], vectors, 0.0), tf.float32)
+        self.vectors = np.where(known[:, None], vectors, 0.0).astype(np.float32)
         self._known = tf.constant(known, tf.float32)
 
     def theta(self, batch: Batch) -> tf.Tensor:
         """The vectors [B, K] of the batch's users; 0 for those without one."""
-        return tf.gather(self._vectors, batch["users"])
+        return tf.gather(tf.constant(self.vectors), batch["users"])
+
+    def logits(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        """The teachers' logits [B, S, C], and [B, 1, 1] 1 for users with a vector, 0 for others."""
+        known = tf.gather(self._known, batch["users"])[:, None, None]
+        return self.cloud(batch, theta=self.theta(batch)), known
 
     def divergence(self, batch: Batch, logits: tf.Tensor) -> tf.Tensor:
         """KL(teacher || logits) of each sample [B, S, C]; 0 for users without a vector."""
-        known = tf.gather(self._known, batch["users"])[:, None, None]
-        return known * bernoulli_kl(self.cloud(batch, theta=self.theta(batch)), logits)
+        teacher, known = self.logits(batch)
+        return known * bernoulli_kl(teacher, logits)
 
 
 def distill_cloud(

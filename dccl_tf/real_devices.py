@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,11 +52,17 @@ class RealDevices:
         users = np.random.default_rng(seed).permutation(active)[:count]
         return cls(np.sort(users), Path(folder), runtime)
 
-    def personalize(self, bundle: Bundle, data: TrainingData, store: VectorStore) -> list[dict[str, Any]]:
-        """Each device logs the samples of `data`, trains and makes its upload; see `device_runtime.batch`."""
-        events = _events(data, self.users)
+    def personalize(self, bundle: Bundle, data: Sequence[TrainingData], store: VectorStore) -> list[dict[str, Any]]:
+        """Each device logs the samples of `data`, phase by phase, trains and makes its upload; see
+        `device_runtime.batch`."""
+        phases = [_events(phase, self.users) for phase in data]
         jobs = [
-            self._job(data, user, store) | {"past": _past(data, user), "events": events[user], "personalize": {}}
+            self._job(data[0], user, store)
+            | {
+                "past": _past(data[0], user),
+                "events": [event for events in phases for event in events[user]],
+                "personalize": {},
+            }
             for user in self.users
         ]
         return self._run(bundle, jobs, "devices for real")

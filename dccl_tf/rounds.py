@@ -26,6 +26,7 @@ from dccl_tf.fleet import FleetConfig, FleetVectors
 from dccl_tf.momodistill import Teachers, distill_cloud, learn_basis
 from dccl_tf.pretrain import pretrain
 from dccl_tf.real_devices import RealDevices
+from dccl_tf.rehearsal import Rehearsal, rehearse
 from dccl_tf.run_config import DcclConfig, evaluators, split_log, training_data, untrained
 from dccl_tf.stages import Stages, write_text
 from dccl_tf.trainer import History, TrainConfig
@@ -46,7 +47,7 @@ class Outcome:
     shipped: CloudModel  # of the last round's bundle: what the devices of DCCL-e ran
     devices: FleetVectors  # their vectors
     distilled: CloudModel  # DCCL-m
-    rebased: FleetVectors  # the devices' vectors after their upgrade
+    adapted: FleetVectors  # the devices' vectors after their upgrade and one more personalisation
     bundles: list[Bundle]  # one before each round and one after the last
     histories: dict[str, History]
     agreement: list[dict[str, Any]]  # of real devices and the fleet, a dict a round
@@ -59,7 +60,7 @@ class Outcome:
             "DIN, same data": (self.same_data, None),
             "DCCL-e": (self.shipped, Vectors(self.devices.vectors, self.devices.gates)),
             "DCCL-m": (self.distilled, None),
-            "DCCL-m + devices": (self.distilled, Vectors(self.rebased.vectors, self.rebased.gates)),
+            "DCCL-m + devices": (self.distilled, Vectors(self.adapted.vectors, self.adapted.gates)),
         }
 
 
@@ -108,25 +109,29 @@ class _Run:
 
     def all(self) -> Outcome:
         keras.utils.set_random_seed(self.config.seed)
-        shipped = self.learned(
-            untrained(self.log, self.config), self.split.pretrain, "pretrain", None, self.rehearsed()
-        )
+        first = untrained(self.log, self.config)
+        shipped = self.learned(first, self.split.pretrain, "pretrain", None, self.rehearsed())
         din = same_data = shipped
+        if self.config.learning == "joint":  # its f has learned beside vectors; the baseline has never seen one
+            din = same_data = self.trained(first, self.split.pretrain, "din", self.config.pretraining, None)
         bundles = [self.export(shipped, 0, parent=b"")]
         start: np.ndarray | None = None
-        seen: list[TrainingData] = []  # what devices have logged so far, round by round
+        seen: list[TrainingData] = []  # what devices have logged so far, phase by phase
+        if self.config.memory == "all":
+            seen.append(self.data(self.split.pretrain, seed=self.config.seed + 100))
         agreement = []
         for number, span in enumerate(self.split.rounds):
             seen.append(self.data(span, seed=self.config.seed + 100))
             devices = self.personalised(shipped, seen, number, start)
-            facts = self.collected(bundles[-1], seen[-1], devices, number)
+            facts = self.collected(bundles[-1], seen if number == 0 else seen[-1:], devices, number)
             teachers = teachers_of(self.store, bundles[-1].identity, shipped, len(self.log.users))
             held = self.held_out(seen)
-            same_data = self.learned(same_data, span, f"same_data{number}", None, held, basis=False)
+            same_data = self.learned(same_data, span, f"same_data{number}", None, held, devices=False)
             distilled = self.learned(shipped, span, f"distill{number}", teachers, held)
             bundles.append(self.export(distilled, number + 1, parent=bundles[-1].identity))
             rebased = self.rebased(distilled, seen, devices, number)
             agreement.append(facts | {"upgraded": self.upgraded(bundles[-1], seen[-1], rebased, number)})
+            adapted = self._fleet(f"adapted{number}", distilled, seen, self.config.fleet, rebased.vectors)
             last, shipped, start = shipped, distilled, rebased.vectors
         return Outcome(
             split=self.split,
@@ -136,7 +141,7 @@ class _Run:
             shipped=last,
             devices=devices,
             distilled=distilled,
-            rebased=rebased,
+            adapted=adapted,
             bundles=bundles,
             histories=self.histories(),
             agreement=agreement,
@@ -146,8 +151,15 @@ class _Run:
     def data(self, span: Span, seed: int) -> TrainingData:
         return training_data(self.log, self.config, span, seed)
 
-    def validation(self, cloud: CloudModel) -> Callable[[], float]:
-        return lambda: float(np.nanmean(self.valid(cloud)[self.valid.selection_metric]))
+    def validation(self, cloud: CloudModel, theta: Callable[[], np.ndarray] | None = None) -> Callable[[], float]:
+        """What training stops by: f's metric, or that of the personal models of theta() [U, K]."""
+        open_gates = np.ones(len(self.log.users), np.float32)
+
+        def judge() -> float:
+            values = self.valid(cloud, theta and Vectors(theta(), open_gates))
+            return float(np.nanmean(values[self.valid.selection_metric]))
+
+        return judge
 
     def learned(
         self,
@@ -156,23 +168,27 @@ class _Run:
         name: str,
         teachers: Teachers | None,
         newest: np.ndarray,
-        basis: bool = True,
+        devices: bool = True,
     ) -> CloudModel:
-        """f, and unless told otherwise Theta and U, from the samples of a phase.
+        """f, and with `devices` Theta and U, from the samples of a phase.
 
-        f learns the older part, Theta and U each user's `newest` [U] interactions with f fixed (Eq. 7), then f goes on
-        with those. A basis learned on samples that f or the vectors were trained on learns their overfitting: see
-        docs/evaluation.md. f follows Eq. 5 with teachers and Eq. 4 without; the two see the same batches in the same
-        order and stop by one rule.
+        Joint learning (`rehearsal`) does all at once. Progressive learning follows the paper: f learns the older part,
+        Theta and U each user's `newest` [U] interactions with f fixed (Eq. 7), then f goes on with those. A basis
+        learned on samples that f or the vectors were trained on learns their overfitting: see docs/evaluation.md.
+        f follows Eq. 5 with teachers and Eq. 4 without; all see the same batches, in the same
+        order, and stop by one rule.
         """
         config = self.config
+        settings = config.pretraining if name == "pretrain" else config.incremental
+        if config.learning == "joint":
+            how = self.rehearse if devices else self.trained
+            return how(cloud, span, name, settings, teachers)
         middle = np.clip(span.stop - newest, span.start, None)
         older, newer = Span(span.start, middle), Span(middle, span.stop)
-        first = config.pretraining if name == "pretrain" else config.incremental
-        cloud = self.trained(cloud, older, f"{name}-older", first, teachers)
-        if basis:
+        cloud = self.trained(cloud, older, f"{name}-older", settings, teachers)
+        if devices:
             cloud = self.with_basis(cloud, newer, f"{name}-basis", teachers)
-        return self.trained(cloud, newer, f"{name}-newer", config.incremental, teachers)
+        return self.trained(cloud, newer, name, config.incremental, teachers)
 
     def rehearsed(self) -> np.ndarray:
         """How many of each user's newest interactions in the pretraining half teach the first basis."""
@@ -199,6 +215,24 @@ class _Run:
             else:
                 self.train(pretrain, name, student, data, settings, **options)
             return student
+
+        return self.stages.cloud(name, make)
+
+    def rehearse(
+        self, cloud: CloudModel, span: Span, name: str, settings: TrainConfig, teachers: Teachers | None
+    ) -> CloudModel:
+        """A copy whose f, Theta and U have learned a span together, beside the vectors of all users."""
+        config = self.config
+
+        def make() -> CloudModel:
+            keras.utils.set_random_seed(config.seed + 1)
+            student = Rehearsal(cloud.copy(), len(self.log.users))
+            options = {"pull": config.offset_pull, "shared": config.shared, "teachers": teachers, "beta": config.beta}
+            options["validate"] = self.validation(
+                student.cloud, lambda: student.vectors(self.log.users.profile, teachers and teachers.vectors)
+            )
+            self.train(rehearse, name, student, self.data(span, config.seed + 1), settings, **options)
+            return student.cloud
 
         return self.stages.cloud(name, make)
 
@@ -258,7 +292,7 @@ class _Run:
 
         return FleetVectors(**self.stages.arrays(name, make))
 
-    def collected(self, bundle: Bundle, data: TrainingData, devices: FleetVectors, number: int) -> dict[str, Any]:
+    def collected(self, bundle: Bundle, data: list[TrainingData], devices: FleetVectors, number: int) -> dict[str, Any]:
         """Real devices personalise and upload; the fleet's other vectors arrive as the same kind of message."""
 
         def make() -> dict[str, Any]:

@@ -24,7 +24,7 @@ class DcclConfig:
     rounds: int = 1
     devices: int = 100  # run for real on a TFLite runtime, each round
     seed: int = 0
-    metapatch_length: int = 16  # K
+    metapatch_length: int = 32  # K
     bottlenecks: tuple[int, ...] = (16, 16, 16)  # R of each junction
     junctions: tuple[bool, ...] = (True, True, True)
     history_length: int = 50  # T
@@ -37,10 +37,16 @@ class DcclConfig:
     pretraining: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=20, learning_rate=3e-3))
     incremental: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=10, learning_rate=1e-3))
     basis: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=3, learning_rate=1e-3))
-    rehearsal: float = 0.4  # newest share of the pretraining half on which the basis is learned before f sees it
-    simulate: bool = True  # users have an offset of their own while the first basis is learned
+    learning: str = "joint"  # f, Theta and U at once (`rehearsal`); "progressive": Eq. 5, then Eq. 7, as in the paper
+    shared: float = 0.3  # joint: weight of f's own loss beside the personal models'
+    offset_pull: float = 40.0  # joint: precision of the prior of the users' offsets in the cloud
+    memory: str = "all"  # what devices train on: "all" that their users ever did, or the "rounds" alone
+    rehearsal: float = (
+        0.4  # progressive: newest share of the pretraining half on which the basis is learned before f sees it
+    )
+    simulate: bool = True  # progressive: users have an offset of their own while the first basis is learned
     beta: float = 0.1  # weight of the teachers in Eq. 5 and 7
-    fleet: FleetConfig = field(default_factory=FleetConfig)
+    fleet: FleetConfig = field(default_factory=lambda: FleetConfig(pull=160.0))
     precision: str = "float32"
     runtime: str = "auto"
 
@@ -49,6 +55,12 @@ class DcclConfig:
             raise ValueError(f"protocol: expected 'next' or 'liked', got {self.protocol!r}")
         if self.split not in ("halves", "time"):
             raise ValueError(f"split: expected 'halves' or 'time', got {self.split!r}")
+        if self.learning not in ("joint", "progressive"):
+            raise ValueError(f"learning: expected 'joint' or 'progressive', got {self.learning!r}")
+        if self.memory not in ("all", "rounds"):
+            raise ValueError(f"memory: expected 'all' or 'rounds', got {self.memory!r}")
+        if self.shared < 0 or self.offset_pull < 0:
+            raise ValueError(f"shared, offset_pull: expected 0 or more, got {self.shared} and {self.offset_pull}")
         if self.rounds < 1:
             raise ValueError(f"rounds: expected at least 1, got {self.rounds}")
         if self.devices < 0:

@@ -10,7 +10,7 @@ flags.DEFINE_integer("rounds", 1, "Rounds between devices and cloud.", lower_bou
 flags.DEFINE_integer("devices", 100, "Devices that run for real, each round; the fleet simulates all.", lower_bound=0)
 flags.DEFINE_enum("runtime", "auto", ["auto", "tflite-runtime", "ai-edge-litert", "tensorflow"], "Of real devices.")
 flags.DEFINE_enum("precision", "float32", ["float32", "float16"], "Of the exported constants.")
-flags.DEFINE_integer("metapatch_length", 16, "K, floats that a device trains.", lower_bound=1)
+flags.DEFINE_integer("metapatch_length", 32, "K, floats that a device trains.", lower_bound=1)
 flags.DEFINE_list("bottlenecks", ["16", "16", "16"], "R of the patch at each junction.")
 flags.DEFINE_list("junctions", ["1", "1", "1"], "1 for each junction that carries a patch, 0 for one that does not.")
 flags.DEFINE_integer("history_length", 50, "T, newest items that a model sees.", lower_bound=1)
@@ -28,7 +28,16 @@ flags.DEFINE_float("basis_learning_rate", 1e-3, "Of learning the basis.")
 flags.DEFINE_float("beta", 0.1, "Weight of the teachers (Eq. 5 and 7).")
 flags.DEFINE_float("device_learning_rate", 0.05, "Of the vector on a device.")
 flags.DEFINE_integer("device_epochs", 10, "On a device, at most.", lower_bound=1)
-flags.DEFINE_float("pull", 10.0, "Precision of the prior that holds a vector near its start.")
+flags.DEFINE_float("pull", 160.0, "Precision of the prior that holds a device's vector near its start.")
+flags.DEFINE_enum(
+    "learning",
+    "joint",
+    ["joint", "progressive"],
+    "f, Theta and U at once beside vectors of all users, or Eq. 5, then 7.",
+)
+flags.DEFINE_float("shared", 0.3, "joint: weight of f's own loss beside the personal models'.", lower_bound=0.0)
+flags.DEFINE_float("offset_pull", 40.0, "joint: precision of the prior of the users' vectors in the cloud.")
+flags.DEFINE_enum("memory", "all", ["all", "rounds"], "What devices train on: their whole past, or the rounds alone.")
 flags.DEFINE_float("gate_margin", 0.0, "Held-out log loss that the personal model must win by.")
 flags.DEFINE_enum("device_optimizer", "adam", ["adam", "sgd"], "Of the vector on a device.")
 
@@ -58,6 +67,10 @@ def config(values: flags.FlagValues, protocol: str):  # noqa: ANN201 (a DcclConf
         incremental=TrainConfig(epochs=values.round_epochs, learning_rate=values.round_learning_rate),
         basis=TrainConfig(epochs=values.basis_epochs, learning_rate=values.basis_learning_rate),
         beta=values.beta,
+        learning=values.learning,
+        shared=values.shared,
+        offset_pull=values.offset_pull,
+        memory=values.memory,
         fleet=FleetConfig(
             optimizer=values.device_optimizer,
             learning_rate=values.device_learning_rate,

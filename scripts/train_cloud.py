@@ -1,12 +1,16 @@
-"""Trains a cloud model by one stage of the paper: from data, from devices' vectors, or the basis of the patches.
+"""Trains a cloud model by one stage: all at once beside vectors of all users, or the paper's stages one by one.
+
+  dccl-train-cloud --stage=rehearse --protocol=liked --output=cloud.keras          f, basis and encoder, to be shipped
+  dccl-train-cloud --stage=rehearse --span=rounds --checkpoint=cloud.keras --store=sqlite:///vectors.sqlite \\
+      --bundle=bundle --output=next.keras                                          the same with devices' vectors
 
   dccl-train-cloud --stage=pretrain --protocol=liked --output=pretrained.keras             Eq. 4
   dccl-train-cloud --stage=basis --checkpoint=pretrained.keras --output=cloud.keras        Eq. 7 with theta = 0
   dccl-train-cloud --stage=distill --checkpoint=cloud.keras --store=sqlite:///vectors.sqlite \\
       --bundle=bundle --output=next.keras                                                  Eq. 5, then Eq. 7
 
-`distill` takes the newest vector of each device that was trained on --bundle; --checkpoint must be the model that
-the bundle was exported from. Device ids name users as user-NUMBER, the number of the user in the log.
+`distill` and `rehearse` take the newest vector of each device that was trained on --bundle; --checkpoint must be the
+model that the bundle was exported from. Device ids name users as user-NUMBER, the number of the user in the log.
 """
 
 if not __package__:
@@ -20,13 +24,15 @@ from absl import flags
 
 from scripts import flags_data, flags_model, programs
 
-_STAGE = flags.DEFINE_enum("stage", "pretrain", ["pretrain", "distill", "basis"], "What to learn.")
+_STAGE = flags.DEFINE_enum("stage", "pretrain", ["pretrain", "rehearse", "distill", "basis"], "What to learn.")
 _PROTOCOL = flags.DEFINE_enum("protocol", "next", ["next", "liked"], "What the samples are.")
 _SPAN = flags.DEFINE_enum("span", None, ["pretrain", "rounds", "all"], "Samples: by default pretrain; distill: rounds.")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The .keras file to go on from.")
 _OUTPUT = flags.DEFINE_string("output", None, "The .keras file to write.")
-_STORE = flags.DEFINE_string("store", None, "distill: URL of the vector store, such as sqlite:///vectors.sqlite.")
-_BUNDLE = flags.DEFINE_string("bundle", None, "distill: the bundle that the vectors were trained on.")
+_STORE = flags.DEFINE_string(
+    "store", None, "distill, rehearse: URL of the vector store, such as sqlite:///vectors.sqlite."
+)
+_BUNDLE = flags.DEFINE_string("bundle", None, "distill, rehearse: the bundle that the vectors were trained on.")
 _WORK_DIR = flags.DEFINE_string("work_dir", None, "Checkpoints and TensorBoard logs; a killed run goes on from here.")
 
 
@@ -38,13 +44,14 @@ def main(argv: list[str]) -> int:
 def _run() -> None:
     if not _OUTPUT.value or Path(_OUTPUT.value).suffix != ".keras":
         raise ValueError(f"output: expected a file that ends in .keras, got {_OUTPUT.value}")
-    if _STAGE.value != "pretrain" and not _CHECKPOINT.value:
+    if _STAGE.value in ("distill", "basis") and not _CHECKPOINT.value:
         raise ValueError(f"checkpoint: --stage={_STAGE.value} expects a .keras file to go on from, got none")
     import keras
 
     from dccl_tf import run_config
     from dccl_tf.momodistill import distill_cloud, learn_basis
     from dccl_tf.pretrain import pretrain
+    from dccl_tf.rehearsal import Rehearsal, rehearse
 
     values = flags.FLAGS
     config = flags_model.config(values, _PROTOCOL.value)
@@ -59,7 +66,13 @@ def _run() -> None:
     folders = {"checkpoint_dir": work and work / f"checkpoint-{_STAGE.value}", "log_dir": work and work / "tensorboard"}
     validate: Callable[[], float] = lambda: float(np.nanmean(judge(cloud)[judge.selection_metric]))  # noqa: E731
     basis = {"beta": config.beta, "pull": config.fleet.pull} | folders
-    if _STAGE.value == "pretrain":
+    if _STAGE.value == "rehearse":
+        teachers = _teachers(cloud.copy(), len(log.users)) if _STORE.value else None
+        student = Rehearsal(cloud, len(log.users))
+        settings = config.incremental if teachers else config.pretraining
+        prior = {"pull": config.offset_pull, "shared": config.shared}
+        rehearse(student, data, settings, teachers=teachers, beta=config.beta, validate=validate, **prior, **folders)
+    elif _STAGE.value == "pretrain":
         pretrain(cloud, data, config.pretraining, validate=validate, **folders)
     elif _STAGE.value == "basis":
         learn_basis(cloud, data, None, config.basis, simulate=config.simulate, **basis)

@@ -19,6 +19,7 @@ from dccl_tf import exportable
 from dccl_tf.data.schema import Catalogue, Users
 from dccl_tf.metapatch import Patches, apply_patch
 from dccl_tf.models.attention import TargetAttention
+from dccl_tf.models.dropout import ByteDropout
 from dccl_tf.models.features import ItemEmbedding, ProfileEmbedding
 
 
@@ -96,7 +97,7 @@ class Din(keras.Model):
             config.history_length, width, config.heads, config.attention, config.history_labels
         )
         self.activation = exportable.activation(config.activation)
-        self.dropout = keras.layers.Dropout(config.dropout)
+        self.dropout = ByteDropout(config.dropout)
         # The first layer over [interest, candidate, interest * candidate] and, once a row, over the profile.
         self.pair_layer = keras.layers.Dense(config.hidden[0], name="pair_layer")
         self.profile_layer = keras.layers.Dense(config.hidden[0], use_bias=False, name="profile_layer")
@@ -132,6 +133,15 @@ class Din(keras.Model):
           gate: [B, 1, 1] or None, which means 1.
           training: whether dropout is on.
         """
+        hidden, shape = self.below(inputs, training)
+        return tf.reshape(self.head(hidden, patches, gate, training), [-1, *shape])
+
+    def below(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tuple[tf.Tensor, list[int]]:
+        """`encode` from ids, and the shape of the answer.
+
+        Returns:
+          [B, N, F], N being C or S * C; and [C], or [S, C] in the packed form.
+        """
         candidates = inputs["candidates"]
         packed = candidates.shape.rank == 3
         if not packed:
@@ -145,8 +155,7 @@ class Din(keras.Model):
             training,
         )
         shape = hidden.shape[1:3].as_list()
-        logits = self.head(tf.reshape(hidden, [-1, shape[0] * shape[1], hidden.shape[-1]]), patches, gate, training)
-        return tf.reshape(logits, [-1, *shape] if packed else [-1, shape[1]])
+        return tf.reshape(hidden, [-1, shape[0] * shape[1], hidden.shape[-1]]), shape if packed else shape[1:]
 
     def encode(
         self,

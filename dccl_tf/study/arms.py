@@ -86,12 +86,12 @@ def models_by_round(folder: Path, count: int) -> Iterable[tuple[str, Model]]:
     """The models of each round, from the stages that `rounds.run` leaves."""
 
     def cloud(stage: str) -> CloudModel:
-        return keras.saving.load_model(folder / f"{stage}-newer" / "cloud.keras")
+        return keras.saving.load_model(folder / stage / "cloud.keras")
 
     for number in range(count):
         distilled = cloud(f"distill{number}")
-        with np.load(folder / f"rebased{number}.npz") as rebased:
-            vectors = Vectors(rebased["vectors"], rebased["gates"])
+        with np.load(folder / f"adapted{number}.npz") as adapted:
+            vectors = Vectors(adapted["vectors"], adapted["gates"])
         yield f"round {number + 1}: DIN, same data", (cloud(f"same_data{number}"), None)
         yield f"round {number + 1}: DCCL-m", (distilled, None)
         yield f"round {number + 1}: DCCL-m + devices", (distilled, vectors)

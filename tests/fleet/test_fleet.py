@@ -63,7 +63,7 @@ def test_fleet_equals_real_devices(log, tmp_path, runtime, protocol, optimizer):
         training=config.training(), sizes=Sizes(candidates=10, train_batch=8),
     )  # fmt: skip
     real = RealDevices.choose(np.arange(USERS), USERS, 0, tmp_path / "devices", runtime)
-    results = real.personalize(bundle, data, store)
+    results = real.personalize(bundle, [data], store)
     assert {result["report"]["steps"] for result in results} == {30}
     found = compare(results, simulated)
     assert found["devices"] == USERS

@@ -59,12 +59,22 @@ def test_devices_upload_and_agree_with_the_fleet(finished):
 
 
 def test_killed_run_resumes_to_the_same_numbers(log_and_oracle, finished, tmp_path, monkeypatch):
-    learn = rounds.distill_cloud
-    monkeypatch.setattr(rounds, "distill_cloud", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    learn = rounds.rehearse
+
+    def killed_beside_teachers(*args, **options):
+        if options["teachers"]:
+            raise KeyboardInterrupt
+        return learn(*args, **options)
+
+    monkeypatch.setattr(rounds, "rehearse", killed_beside_teachers)
     with pytest.raises(KeyboardInterrupt):
         rounds.run(log_and_oracle[0], CONFIG, tmp_path, "log")
-    monkeypatch.setattr(rounds, "distill_cloud", learn)
-    monkeypatch.setattr(rounds, "pretrain", lambda *_, **__: pytest.fail("a finished stage ran again"))
+
+    def only_beside_teachers(*args, **options):
+        assert options["teachers"], "a finished stage ran again"
+        return learn(*args, **options)
+
+    monkeypatch.setattr(rounds, "rehearse", only_beside_teachers)
     resumed = judged(rounds.run(log_and_oracle[0], CONFIG, tmp_path, "log"))
     for name, values in judged(finished[1]).items():
         np.testing.assert_allclose(resumed[name], values, atol=1e-6, err_msg=name)
@@ -118,6 +128,9 @@ def test_oracle_under_next_has_what_it_can_have(log_and_oracle, finished):
         ({"protocol": "x"}, "protocol"),
         ({"rounds": 0}, "rounds"),
         ({"rehearsal": 1.0}, "rehearsal"),
+        ({"learning": "x"}, "learning"),
+        ({"memory": "x"}, "memory"),
+        ({"shared": -1}, "shared"),
         ({"beta": -1}, "beta"),
     ],
 )

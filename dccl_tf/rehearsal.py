@@ -1,0 +1,102 @@
+"""Rehearsal: f, the basis and the encoder learn together while every user already has a vector, as devices will.
+
+Eq. 7 learns the basis for an f that is finished. Such an f has no use for a vector: what differs between users it
+has explained away, badly, by what they share. Here each user m has an offset delta_m while the cloud trains, the
+personal model is f with the patches Theta * (U(theta_m, u_m) + delta_m), and its loss teaches all of them at once.
+The offsets are random effects: f learns what remains when users are allowed to differ, and the basis the
+directions in which they do. They are thrown away; devices find their own vectors on their own clicks.
+
+    loss = CE(personal) + shared * CE(f) + beta * (KL(teacher || personal) + shared * KL(teacher || f)) + prior
+
+`shared` keeps f good for whom no vector is known. The terms with beta are Eq. 5 and 7.
+"""
+
+from typing import Unpack
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dccl_tf.cloud_model import CloudModel
+from dccl_tf.losses import bernoulli_kl, cross_entropy, weighted_sum
+from dccl_tf.momodistill import Teachers
+from dccl_tf.trainer import Batch, FitOptions, History, LossFunction, TrainConfig, fit
+from dccl_tf.training_data import TrainingData
+
+
+class Rehearsal(keras.Model):
+    """A cloud model whose users each have an offset of their own beside U(theta_m, u)."""
+
+    def __init__(self, cloud: CloudModel, users: int) -> None:
+        super().__init__()
+        self.cloud = cloud
+        self.offsets = self.add_weight(name="offsets", shape=(users, cloud.metapatch.length), initializer="zeros")
+        self.built = True
+
+    def call(self, batch: Batch, theta: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Logits [B, S, C] of the personal models and of f, and |delta|^2 [B]; theta [B, K] are the known vectors."""
+        delta = tf.gather(tf.convert_to_tensor(self.offsets), batch["users"])
+        personal = self.cloud.encoder(theta, batch["profile"]) + delta
+        shared, own = self.cloud.shared_and_personal(batch, personal, training=True)
+        return own, shared, tf.reduce_sum(delta * delta, axis=-1)
+
+    def vectors(self, profile: np.ndarray, theta: np.ndarray | None = None) -> np.ndarray:
+        """U(theta, u) + delta of all users, [U, K]; profile int32 [U, P], theta [U, K] or None for 0."""
+        known = tf.zeros_like(self.offsets.value) if theta is None else tf.constant(theta)
+        return (self.cloud.encoder(known, tf.constant(profile)) + self.offsets.value).numpy()
+
+
+def rehearse(
+    model: Rehearsal,
+    data: TrainingData,
+    config: TrainConfig,
+    *,
+    pull: float,
+    shared: float,
+    teachers: Teachers | None = None,
+    beta: float = 0.0,
+    **options: Unpack[FitOptions],
+) -> History:
+    """Trains f, Theta and U of `model.cloud`, and the offsets, in place.
+
+    Args:
+      model: what learns.
+      data: the samples.
+      config: epochs and rates.
+      pull: precision of the offsets' prior; a user's n samples carry 0.5 * pull / n * |delta|^2 each.
+      shared: weight of f's own loss beside the personal models'.
+      teachers: the devices' models, or None before the first round.
+      beta: weight of KL(teacher || student) for both students.
+      **options: as in `trainer.fit`.
+
+    Raises:
+      ValueError: `teachers.cloud` is the student, whose weights are about to change.
+    """
+    cloud = model.cloud
+    if teachers and teachers.cloud is cloud:
+        raise ValueError("teachers: expected a model of their own (cloud.copy()), got the student itself")
+    variables = [
+        *cloud.din.trainable_variables,
+        *cloud.metapatch.trainable_variables,
+        *cloud.encoder.trainable_variables,
+        model.offsets,
+    ]
+    loss = _loss(model, teachers, beta, shared, pull / data.samples_of_users())
+    return fit(model, variables, loss, data, config, steps=data.steps, **{"name": "rehearse"} | options)
+
+
+def _loss(model: Rehearsal, teachers: Teachers | None, beta: float, shared: float, pull: np.ndarray) -> LossFunction:
+    pull = tf.constant(pull, tf.float32)  # [U]
+
+    def loss(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        theta = teachers.theta(batch) if teachers else tf.zeros([1, model.cloud.metapatch.length])
+        own, common, squares = model(batch, theta)
+        prior = 0.5 * tf.gather(pull, batch["users"]) * squares
+        values = cross_entropy(own, batch["targets"]) + shared * cross_entropy(common, batch["targets"])
+        values += prior[:, None, None]
+        if teachers and beta:
+            teacher, known = teachers.logits(batch)
+            values += beta * known * (bernoulli_kl(teacher, own) + shared * bernoulli_kl(teacher, common))
+        return weighted_sum(values, batch["weights"])
+
+    return loss

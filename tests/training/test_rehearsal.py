@@ -1,0 +1,94 @@
+"""Joint learning of f, Theta, U and the users' offsets on a small synthetic log."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dccl_tf.data.schema import Span
+from dccl_tf.data.synthetic import synthetic_log
+from dccl_tf.losses import bernoulli_kl, cross_entropy
+from dccl_tf.momodistill import Teachers
+from dccl_tf.rehearsal import Rehearsal, _loss, rehearse
+from dccl_tf.run_config import DcclConfig, training_data, untrained
+from dccl_tf.trainer import TrainConfig
+
+CONFIG = DcclConfig(protocol="liked", history_length=8, metapatch_length=4, dropout=0.0)
+USERS = 30
+
+
+@pytest.fixture(scope="module")
+def log():
+    return synthetic_log(1, users=USERS, items=80, shortest=20, mean_length=25, longest=30)[0]
+
+
+@pytest.fixture
+def cloud(log):
+    return untrained(log, CONFIG)
+
+
+@pytest.fixture
+def data(log):
+    return training_data(log, CONFIG, Span(np.zeros(USERS, np.int64), np.full(USERS, 20)), seed=0)
+
+
+def teachers(cloud) -> Teachers:
+    vectors = np.random.default_rng(0).normal(size=(USERS, 4)).astype(np.float32)
+    return Teachers(cloud.copy(), vectors, np.ones(USERS, bool))
+
+
+def test_one_pass_gives_the_logits_of_both_models(cloud, data):
+    batch = next(iter(data(0)))
+    theta = tf.random.normal([len(batch["users"]), 4], seed=1)
+    shared, personal = cloud.shared_and_personal(batch, theta)
+    np.testing.assert_allclose(shared, cloud(batch), atol=1e-6)
+    np.testing.assert_allclose(personal, cloud(batch, theta=theta), atol=1e-6)
+
+
+def test_loss_is_the_sum_that_the_module_states(cloud, data):
+    """With theta = 0 and delta = 0 the personal models are f with U(0, u); the prior costs nothing."""
+    model, taught, batch = Rehearsal(cloud, USERS), teachers(cloud), next(iter(data(0)))
+    total, _ = _loss(model, taught, beta=0.5, shared=0.3, pull=np.ones(USERS))(batch)
+    own = cloud(batch, theta=cloud.encoder(taught.theta(batch), batch["profile"]))
+    teacher, common = taught.cloud(batch, theta=taught.theta(batch)), cloud(batch)
+    expected = cross_entropy(own, batch["targets"]) + 0.3 * cross_entropy(common, batch["targets"])
+    expected += 0.5 * (bernoulli_kl(teacher, own) + 0.3 * bernoulli_kl(teacher, common))
+    assert float(total) == pytest.approx(float(tf.reduce_sum(expected * batch["weights"][..., None])), rel=1e-5)
+
+
+def test_the_prior_of_a_users_samples_sums_to_half_the_pull_times_the_square(cloud, data):
+    """20 samples with 0.5 * (6 / 20) * |delta|^2 each, |delta|^2 = 4: together 0.5 * 6 * 4 = 12 a user."""
+    model = Rehearsal(cloud, USERS)
+    pull = 6.0 / data.samples_of_users()
+    total = {}
+    for size in (0.0, 1.0):
+        model.offsets.assign(np.full((USERS, 4), size))
+        with_prior, without = _loss(model, None, 0.0, 0.0, pull), _loss(model, None, 0.0, 0.0, 0.0 * pull)
+        total[size] = sum(float(with_prior(b)[0] - without(b)[0]) for b in data(0))
+    assert total[0.0] == pytest.approx(0.0, abs=1e-3)
+    assert total[1.0] == pytest.approx(12.0 * USERS, rel=1e-3)
+
+
+def test_everything_learns_at_once_and_users_come_apart(cloud, data, log):
+    model = Rehearsal(cloud, USERS)
+    parts = (cloud.din, cloud.metapatch, cloud.encoder)
+    before = [[v.numpy().copy() for v in part.trainable_variables] for part in parts]
+    history = rehearse(model, data, TrainConfig(epochs=6, learning_rate=0.02), pull=1.0, shared=0.3)
+    assert history.loss[-1] < history.loss[0]
+    for part, old in zip(parts, before, strict=True):
+        assert any(not np.array_equal(a, b.numpy()) for a, b in zip(old, part.trainable_variables, strict=True))
+    vectors = model.vectors(log.users.profile)
+    assert vectors.shape == (USERS, 4)
+    np.testing.assert_allclose(vectors - model.offsets.numpy(), cloud.encoder.start(log.users.profile), atol=1e-6)
+    assert np.ptp(model.offsets.numpy(), axis=0).min() > 0.01
+
+
+def test_a_strong_prior_keeps_users_at_their_start(cloud, data):
+    model = Rehearsal(cloud, USERS)
+    rehearse(model, data, TrainConfig(epochs=3, learning_rate=0.01), pull=1e6, shared=0.3)
+    assert np.abs(model.offsets.numpy()).max() < 0.03
+
+
+def test_student_as_its_own_teacher_is_refused(cloud, data):
+    taught = Teachers(cloud, np.zeros((USERS, 4), np.float32), np.ones(USERS, bool))
+    with pytest.raises(ValueError, match="student itself"):
+        rehearse(Rehearsal(cloud, USERS), data, TrainConfig(epochs=1), pull=1.0, shared=0.3, teachers=taught, beta=0.1)
