@@ -67,9 +67,12 @@ class RealDevices:
         ]
         return self._run(bundle, jobs, "devices for real")
 
-    def upgrade(self, bundle: Bundle, data: TrainingData, store: VectorStore) -> list[dict[str, Any]]:
-        """Each device opens the new bundle, which rebases its vector and sets its gate anew."""
-        return self._run(bundle, [self._job(data, user, store) for user in self.users], "upgrades for real")
+    def upgrade(
+        self, bundle: Bundle, data: TrainingData, store: VectorStore, on_bundle_change: str = "rebase"
+    ) -> list[dict[str, Any]]:
+        """Each device opens the new bundle, which rebases or resets its vector and sets its gate anew."""
+        policy = {"on_bundle_change": on_bundle_change}
+        return self._run(bundle, [self._job(data, user, store) | policy for user in self.users], "upgrades for real")
 
     def _job(self, data: TrainingData, user: int, store: VectorStore) -> dict[str, Any]:
         users, name = data.log.users, device_id(user)

@@ -2,13 +2,15 @@
 
 Eq. 7 learns the basis for an f that is finished. Such an f has no use for a vector: what differs between users it
 has explained away, badly, by what they share. Here each user m has an offset delta_m while the cloud trains, the
-personal model is f with the patches Theta * (U(theta_m, u_m) + delta_m), and its loss teaches all of them at once.
+personal model is f with the patches Theta * (U(0, u_m) + delta_m), and its loss teaches all of them at once.
 The offsets are random effects: f learns what remains when users are allowed to differ, and the basis the
 directions in which they do. They are thrown away; devices find their own vectors on their own clicks.
 
     loss = CE(personal) + shared * CE(f) + beta * (KL(teacher || personal) + shared * KL(teacher || f)) + prior
 
-`shared` keeps f good for whom no vector is known. The terms with beta are Eq. 5 and 7.
+`shared` keeps f good for whom no vector is known. The terms with beta are Eq. 5 and 7. The students never see the
+teachers' vectors: those have learned the very clicks that are learned here, and a student that may read them trusts
+them too much (docs/evaluation.md).
 """
 
 from typing import Unpack
@@ -25,7 +27,7 @@ from dccl_tf.training_data import TrainingData
 
 
 class Rehearsal(keras.Model):
-    """A cloud model whose users each have an offset of their own beside U(theta_m, u)."""
+    """A cloud model whose users each have an offset of their own beside U(0, u)."""
 
     def __init__(self, cloud: CloudModel, users: int) -> None:
         super().__init__()
@@ -33,17 +35,16 @@ class Rehearsal(keras.Model):
         self.offsets = self.add_weight(name="offsets", shape=(users, cloud.metapatch.length), initializer="zeros")
         self.built = True
 
-    def call(self, batch: Batch, theta: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Logits [B, S, C] of the personal models and of f, and |delta|^2 [B]; theta [B, K] are the known vectors."""
+    def call(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Logits [B, S, C] of the personal models and of f, and |delta|^2 [B]."""
         delta = tf.gather(tf.convert_to_tensor(self.offsets), batch["users"])
-        personal = self.cloud.encoder(theta, batch["profile"]) + delta
+        personal = self.cloud.encoder.start(batch["profile"]) + delta
         shared, own = self.cloud.shared_and_personal(batch, personal, training=True)
         return own, shared, tf.reduce_sum(delta * delta, axis=-1)
 
-    def vectors(self, profile: np.ndarray, theta: np.ndarray | None = None) -> np.ndarray:
-        """U(theta, u) + delta of all users, [U, K]; profile int32 [U, P], theta [U, K] or None for 0."""
-        known = tf.zeros_like(self.offsets.value) if theta is None else tf.constant(theta)
-        return (self.cloud.encoder(known, tf.constant(profile)) + self.offsets.value).numpy()
+    def vectors(self, profile: np.ndarray) -> np.ndarray:
+        """U(0, u) + delta of all users, [U, K]; profile int32 [U, P]."""
+        return (self.cloud.encoder.start(tf.constant(profile)) + self.offsets.value).numpy()
 
 
 def rehearse(
@@ -89,8 +90,7 @@ def _loss(model: Rehearsal, teachers: Teachers | None, beta: float, shared: floa
     pull = tf.constant(pull, tf.float32)  # [U]
 
     def loss(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        theta = teachers.theta(batch) if teachers else tf.zeros([1, model.cloud.metapatch.length])
-        own, common, squares = model(batch, theta)
+        own, common, squares = model(batch)
         prior = 0.5 * tf.gather(pull, batch["users"]) * squares
         values = cross_entropy(own, batch["targets"]) + shared * cross_entropy(common, batch["targets"])
         values += prior[:, None, None]

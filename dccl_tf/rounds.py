@@ -110,6 +110,7 @@ class _Run:
     def all(self) -> Outcome:
         keras.utils.set_random_seed(self.config.seed)
         first = untrained(self.log, self.config)
+        first = untrained(self.log, self.config)
         shipped = self.learned(first, self.split.pretrain, "pretrain", None, self.rehearsed())
         din = same_data = shipped
         if self.config.learning == "joint":  # its f has learned beside vectors; the baseline has never seen one
@@ -172,17 +173,17 @@ class _Run:
     ) -> CloudModel:
         """f, and with `devices` Theta and U, from the samples of a phase.
 
-        Joint learning (`rehearsal`) does all at once. Progressive learning follows the paper: f learns the older part,
-        Theta and U each user's `newest` [U] interactions with f fixed (Eq. 7), then f goes on with those. A basis
-        learned on samples that f or the vectors were trained on learns their overfitting: see docs/evaluation.md.
-        f follows Eq. 5 with teachers and Eq. 4 without; all see the same batches, in the same
-        order, and stop by one rule.
+        Joint learning (`rehearsal`) does all at once, anew from everything so far. Progressive learning follows the
+        paper: f learns the older part, Theta and U each user's `newest` [U] interactions with f fixed (Eq. 7), then f
+        goes on with those. A basis learned on samples that f or the vectors were trained on learns their overfitting:
+        see docs/evaluation.md. f follows Eq. 5 with teachers and Eq. 4 without; all stop by one rule.
         """
         config = self.config
         settings = config.pretraining if name == "pretrain" else config.incremental
+        if config.learning == "joint" and devices:
+            return self.rehearse(Span(self.split.pretrain.start, span.stop), name, teachers)
         if config.learning == "joint":
-            how = self.rehearse if devices else self.trained
-            return how(cloud, span, name, settings, teachers)
+            return self.trained(cloud, span, name, settings, teachers)
         middle = np.clip(span.stop - newest, span.start, None)
         older, newer = Span(span.start, middle), Span(middle, span.stop)
         cloud = self.trained(cloud, older, f"{name}-older", settings, teachers)
@@ -218,20 +219,20 @@ class _Run:
 
         return self.stages.cloud(name, make)
 
-    def rehearse(
-        self, cloud: CloudModel, span: Span, name: str, settings: TrainConfig, teachers: Teachers | None
-    ) -> CloudModel:
-        """A copy whose f, Theta and U have learned a span together, beside the vectors of all users."""
+    def rehearse(self, span: Span, name: str, teachers: Teachers | None) -> CloudModel:
+        """A new model whose f, Theta and U have learned a span together, beside the vectors of all users.
+
+        Going on from the last round's model would be cheaper, but the vectors that it was learned beside are gone, and
+        it has learned the older clicks too well to need new ones.
+        """
         config = self.config
 
         def make() -> CloudModel:
             keras.utils.set_random_seed(config.seed + 1)
-            student = Rehearsal(cloud.copy(), len(self.log.users))
+            student = Rehearsal(untrained(self.log, config), len(self.log.users))
             options = {"pull": config.offset_pull, "shared": config.shared, "teachers": teachers, "beta": config.beta}
-            options["validate"] = self.validation(
-                student.cloud, lambda: student.vectors(self.log.users.profile, teachers and teachers.vectors)
-            )
-            self.train(rehearse, name, student, self.data(span, config.seed + 1), settings, **options)
+            options["validate"] = self.validation(student.cloud, lambda: student.vectors(self.log.users.profile))
+            self.train(rehearse, name, student, self.data(span, config.seed + 1), config.pretraining, **options)
             return student.cloud
 
         return self.stages.cloud(name, make)
@@ -278,9 +279,11 @@ class _Run:
         return self._fleet(f"devices{number}", cloud, seen, self.config.fleet, start)
 
     def rebased(self, cloud: CloudModel, seen: list[TrainingData], devices: FleetVectors, number: int) -> FleetVectors:
-        """The devices after their upgrade: U(theta_old, u), and a gate set anew by their held-out clicks."""
-        profile = tf.constant(self.log.users.profile)
-        vectors = cloud.encoder(tf.constant(devices.vectors), profile).numpy()
+        """The devices after their upgrade: U(theta_old, u), or after joint learning, whose U has never seen a vector,
+        U(0, u); and a gate set anew by their held-out clicks."""
+        profile, old = tf.constant(self.log.users.profile), tf.constant(devices.vectors)
+        anew = self.config.learning == "joint"
+        vectors = (cloud.encoder.start(profile) if anew else cloud.encoder(old, profile)).numpy()
         return self._fleet(f"rebased{number}", cloud, seen, replace(self.config.fleet, epochs=0), vectors)
 
     def _fleet(
@@ -312,7 +315,8 @@ class _Run:
         """The real devices open the new bundle."""
 
         def make() -> dict[str, Any]:
-            results = self.real_devices(number).upgrade(bundle, data, self.store)
+            policy = "reset" if self.config.learning == "joint" else "rebase"
+            results = self.real_devices(number).upgrade(bundle, data, self.store, policy)
             return real_devices.compare(results, rebased)
 
         return self.stages.facts(f"upgraded{number}", make)

@@ -5,6 +5,7 @@
 A job is a line of JSON and so is its result, in the same order:
 
     {"state": FOLDER, "device_id": "d1", "key": HEX, "profile": {...},       as for Device.open; profile may be absent
+     "on_bundle_change": "rebase",                                           likewise; "rebase" by default
      "past": {"items": [...], "labels": [...]},                              goes into an empty history alone
      "events": [[item, label, [skipped, ...]], ...],                         logged as training samples
      "personalize": {...}}                                                   settings; absent: no training
@@ -36,6 +37,7 @@ def run_jobs(bundle: Bundle, jobs: Iterable[dict[str, Any]], runtime: str = "aut
             key=bytes.fromhex(job["key"]),
             profile=job.get("profile"),
             runtime=runtime,
+            on_bundle_change=job.get("on_bundle_change", "rebase"),
         ) as device:
             yield _live(device, job)
 

@@ -30,6 +30,10 @@ def _everywhere(name: str, *values: int) -> tuple[tuple[str, Changes], ...]:
     return tuple((str(value), ((name, (value,) * 3),)) for value in values)
 
 
+def _progressive(name: str, *values: object) -> tuple[tuple[str, Changes], ...]:
+    return tuple((str(value), (("learning", "progressive"), (name, value))) for value in values)
+
+
 SWEEPS = {
     "K": Sweep("Length of the metapatch, K", _values("metapatch_length", 4, 8, 16, 32, 64)),
     "bottleneck": Sweep("Width of the bottleneck, R, at every junction", _everywhere("bottlenecks", 4, 8, 16, 32)),
@@ -40,7 +44,7 @@ SWEEPS = {
     "device-epochs": Sweep("Epochs on the device, at most", _values("fleet.epochs", 1, 3, 10, 30), models=("DCCL-e",)),
     "pull": Sweep(
         "Precision of the prior that holds a vector near its start",
-        _values("fleet.pull", 0.0, 1.0, 10.0, 100.0),
+        _values("fleet.pull", 0.0, 10.0, 40.0, 160.0, 640.0),
         models=("DCCL-e",),
     ),
     "gate": Sweep(
@@ -48,11 +52,22 @@ SWEEPS = {
         _values("fleet.gate_margin", -1000.0, 0.0, 0.01, 0.03),
     ),
     "history": Sweep("Length of the history that a model sees, T", _values("history_length", 10, 20, 50, 100)),
+    "learning": Sweep(
+        "f, basis and encoder learned at once beside a vector of every user, or one after the other (Eq. 5, then 7)",
+        _values("learning", "progressive", "joint"),
+    ),
+    "shared": Sweep("Weight of f's own loss beside the personal models'", _values("shared", 0.1, 0.3, 1.0)),
+    "offset-pull": Sweep(
+        "Precision of the prior of the users' vectors in the cloud", _values("offset_pull", 10.0, 40.0, 160.0)
+    ),
+    "memory": Sweep("What devices train on: their whole past, or the rounds alone", _values("memory", "rounds", "all")),
     "rehearsal": Sweep(
-        "Share of the pretraining half that teaches the first basis", _values("rehearsal", 0.1, 0.2, 0.4, 0.6)
+        "Progressive: share of the pretraining half that teaches the first basis",
+        _progressive("rehearsal", 0.1, 0.2, 0.4, 0.6),
     ),
     "simulate": Sweep(
-        "Users have an offset of their own while the first basis is learned", _values("simulate", False, True)
+        "Progressive: users have an offset of their own while the first basis is learned",
+        _progressive("simulate", False, True),
     ),
 }
 

@@ -45,10 +45,10 @@ def test_one_pass_gives_the_logits_of_both_models(cloud, data):
 
 
 def test_loss_is_the_sum_that_the_module_states(cloud, data):
-    """With theta = 0 and delta = 0 the personal models are f with U(0, u); the prior costs nothing."""
+    """With delta = 0 the personal models are f with U(0, u); the prior costs nothing."""
     model, taught, batch = Rehearsal(cloud, USERS), teachers(cloud), next(iter(data(0)))
     total, _ = _loss(model, taught, beta=0.5, shared=0.3, pull=np.ones(USERS))(batch)
-    own = cloud(batch, theta=cloud.encoder(taught.theta(batch), batch["profile"]))
+    own = cloud(batch, theta=cloud.encoder.start(batch["profile"]))
     teacher, common = taught.cloud(batch, theta=taught.theta(batch)), cloud(batch)
     expected = cross_entropy(own, batch["targets"]) + 0.3 * cross_entropy(common, batch["targets"])
     expected += 0.5 * (bernoulli_kl(teacher, own) + 0.3 * bernoulli_kl(teacher, common))
