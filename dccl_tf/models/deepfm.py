@@ -18,9 +18,9 @@ class DeepFm(Recommender):
     def __init__(
         self,
         sizes: DataSizes,
-        width: int = 32,
+        width: int = 64,
         hidden: tuple[int, ...] = (128, 64),
-        dropout: float = 0.2,
+        dropout: float = 0.0,
         **kwargs: Any,
     ) -> None:
         """Args:
