@@ -43,7 +43,7 @@ class Outcome:
     split: Split
     evaluator: Evaluator  # on the test span
     din: CloudModel  # pretrained on the first half
-    same_data: CloudModel  # DIN that went on with the rounds' data, without devices
+    same_data: CloudModel  # DIN that has seen the rounds' data too, without devices
     shipped: CloudModel  # of the last round's bundle: what the devices of DCCL-e ran
     devices: FleetVectors  # their vectors
     distilled: CloudModel  # DCCL-m
@@ -127,7 +127,7 @@ class _Run:
             facts = self.collected(bundles[-1], seen if number == 0 else seen[-1:], devices, number)
             teachers = teachers_of(self.store, bundles[-1].identity, shipped, len(self.log.users))
             held = self.held_out(seen)
-            same_data = self.learned(same_data, span, f"same_data{number}", None, held, devices=False)
+            same_data = self.without_devices(first, same_data, span, number, held)
             distilled = self.learned(shipped, span, f"distill{number}", teachers, held)
             bundles.append(self.export(distilled, number + 1, parent=bundles[-1].identity))
             rebased = self.rebased(distilled, seen, devices, number)
@@ -180,16 +180,31 @@ class _Run:
         """
         config = self.config
         settings = config.pretraining if name == "pretrain" else config.incremental
-        if config.learning == "joint" and devices:
-            return self.rehearse(Span(self.split.pretrain.start, span.stop), name, teachers)
         if config.learning == "joint":
-            return self.trained(cloud, span, name, settings, teachers)
+            return self.rehearse(Span(self.split.pretrain.start, span.stop), name, teachers)
         middle = np.clip(span.stop - newest, span.start, None)
         older, newer = Span(span.start, middle), Span(middle, span.stop)
         cloud = self.trained(cloud, older, f"{name}-older", settings, teachers)
         if devices:
             cloud = self.with_basis(cloud, newer, f"{name}-basis", teachers)
         return self.trained(cloud, newer, name, config.incremental, teachers)
+
+    def without_devices(
+        self, first: CloudModel, before: CloudModel, span: Span, number: int, newest: np.ndarray
+    ) -> CloudModel:
+        """The fair baseline after a round: `before`, gone on with the round's samples; or, where DCCL learns anew from
+        everything so far, a DIN that does the same, if validation prefers it."""
+        name = f"same_data{number}"
+        if self.config.learning == "progressive":
+            return self.learned(before, span, name, None, newest, devices=False)
+        everything = Span(self.split.pretrain.start, span.stop)
+
+        def better() -> CloudModel:
+            gone_on = self.trained(before, span, f"{name}-gone-on", self.config.incremental, None)
+            anew = self.trained(first, everything, f"{name}-anew", self.config.pretraining, None)
+            return max((gone_on, anew), key=lambda cloud: self.validation(cloud)())
+
+        return self.stages.cloud(name, better)
 
     def rehearsed(self) -> np.ndarray:
         """How many of each user's newest interactions in the pretraining half teach the first basis."""
