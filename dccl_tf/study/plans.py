@@ -72,10 +72,9 @@ TABLES = {
         pairs=tuple((ours, other) for ours in ("DCCL-m", "DCCL-m + devices") for other in (FAIR, "DIN")),
         figures={name: paper.TABLE_2[name] for name in ("amazon", "ml-1m")},
         note=(
-            "The six baselines learn from everything before the validation item. *DIN, same data* is the DIN that DCCL "
-            "starts from, after the second half without devices: gone on, or learned anew if validation prefers it. Both "
-            "have "
-            "seen what DCCL has seen."
+            "The six baselines learn from everything before the validation item. *DIN, same data* is the DIN of the "
+            "first half after the second half without devices: gone on, or learned anew if validation prefers it. "
+            "Both have seen what DCCL has seen."
         ),
     ),
     "3": Plan(
