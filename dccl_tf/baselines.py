@@ -12,23 +12,22 @@ each by itself, in an order without users, as their authors do.
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Unpack
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from dccl_tf import run_config
+from dccl_tf.arguments import did_you_mean
 from dccl_tf.data.batches import best_positions
 from dccl_tf.data.schema import InteractionLog, Span, Split
 from dccl_tf.data.sequences import packed_rows
-from dccl_tf.evaluate import Evaluator
-from dccl_tf.losses import cross_entropy, weighted_sum
+from dccl_tf.evaluate import Evaluator, validation
 from dccl_tf.models import DeepFm, Din, DinConfig, Fm, Mf, NeuMf, SasRec
+from dccl_tf.pretrain import data_loss
 from dccl_tf.run_config import DcclConfig
-from dccl_tf.trainer import Batch, FitOptions, History, TrainConfig, fit
+from dccl_tf.trainer import FitOptions, History, TrainConfig, fit
 from dccl_tf.training_data import TrainingData
 
 MODELS: dict[str, type[keras.Model]] = {
@@ -153,13 +152,8 @@ def build(name: str, log: InteractionLog, protocol: str = "next", **choices: Any
 def train(baseline: Baseline, data: TrainingData, config: TrainConfig, **options: Unpack[FitOptions]) -> History:
     """Trains a baseline in place by pointwise cross-entropy, Eq. 4 (options as in `trainer.fit`)."""
     model = baseline.model
-
-    def loss(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        logits = model(batch, training=True)
-        return weighted_sum(cross_entropy(logits, batch["targets"]), batch["weights"])
-
     variables = model.trainable_variables
-    return fit(model, variables, loss, data, config, steps=data.steps, **{"name": baseline.name} | options)
+    return fit(model, variables, data_loss(model), data, config, steps=data.steps, **{"name": baseline.name} | options)
 
 
 def training_data(recipe: Recipe, log: InteractionLog, span: Span, seed: int) -> TrainingData:
@@ -222,17 +216,12 @@ def learn(
     keras.utils.set_random_seed(seed)
     sequential = {"history_length": recipe.history_length} if recipe.model in SEQUENTIAL else {}
     baseline = build(recipe.model, log, recipe.protocol, **sequential | recipe.choices)
-
-    def validate() -> float:
-        return float(np.nanmean(judge(baseline)[judge.selection_metric]))
-
     data = training_data(recipe, log, run_config.joined(split, "all"), seed)
-    history = train(baseline, data, recipe.training, **{"validate": validate} | options)
+    history = train(baseline, data, recipe.training, **{"validate": partial(validation, judge, baseline)} | options)
     return baseline, history
 
 
 def _known(argument: str, value: str, names: Iterable[str]) -> None:
     if value not in names:
-        near = get_close_matches(str(value).lower(), names, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(value, names)
         raise ValueError(f"{argument}: expected one of {', '.join(names)}, got {value!r}{hint}")

@@ -52,6 +52,11 @@ class Evaluator(Protocol):
         ...
 
 
+def validation(judge: Evaluator, cloud: Scorer, vectors: Vectors | None = None) -> float:
+    """What training stops by: the mean over users of the judge's selection metric, higher is better."""
+    return float(np.nanmean(judge(cloud, vectors)[judge.selection_metric]))
+
+
 class NextEvaluator:
     """Protocol `next`: the item at one position of each user's sequence against items never touched."""
 

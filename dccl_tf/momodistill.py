@@ -35,12 +35,12 @@ class Teachers:
         if not known.any():
             raise ValueError("known: expected at least one valid vector, got none; keep the current bundle")
         self.cloud = cloud
-        self.vectors = np.where(known[:, None], vectors, 0.0).astype(np.float32)
+        self._vectors = tf.constant(np.where(known[:, None], vectors, 0.0), tf.float32)
         self._known = tf.constant(known, tf.float32)
 
     def theta(self, batch: Batch) -> tf.Tensor:
         """The vectors [B, K] of the batch's users; 0 for those without one."""
-        return tf.gather(tf.constant(self.vectors), batch["users"])
+        return tf.gather(self._vectors, batch["users"])
 
     def logits(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         """The teachers' logits [B, S, C], and [B, 1, 1] 1 for users with a vector, 0 for others."""

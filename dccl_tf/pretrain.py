@@ -6,6 +6,7 @@ must be measured against.
 
 from typing import Unpack
 
+import keras
 import tensorflow as tf
 
 from dccl_tf.cloud_model import CloudModel
@@ -20,11 +21,11 @@ def pretrain(cloud: CloudModel, data: TrainingData, config: TrainConfig, **optio
     return fit(cloud, variables, data_loss(cloud), data, config, steps=data.steps, **{"name": "pretrain"} | options)
 
 
-def data_loss(cloud: CloudModel) -> LossFunction:
-    """Pointwise cross-entropy of f."""
+def data_loss(model: keras.Model) -> LossFunction:
+    """Pointwise cross-entropy of f, or of any model of its contract."""
 
     def loss(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        logits = cloud(batch, training=True)
+        logits = model(batch, training=True)
         return weighted_sum(cross_entropy(logits, batch["targets"]), batch["weights"])
 
     return loss

@@ -21,7 +21,7 @@ from absl import logging
 from dccl_tf import fleet, real_devices
 from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.schema import InteractionLog, Span, Split
-from dccl_tf.evaluate import Evaluator, Vectors
+from dccl_tf.evaluate import Evaluator, Vectors, validation
 from dccl_tf.fleet import FleetConfig, FleetVectors
 from dccl_tf.momodistill import Teachers, distill_cloud, learn_basis
 from dccl_tf.pretrain import pretrain
@@ -154,13 +154,8 @@ class _Run:
 
     def validation(self, cloud: CloudModel, theta: Callable[[], np.ndarray] | None = None) -> Callable[[], float]:
         """What training stops by: f's metric, or that of the personal models of theta() [U, K]."""
-        open_gates = np.ones(len(self.log.users), np.float32)
-
-        def judge() -> float:
-            values = self.valid(cloud, theta and Vectors(theta(), open_gates))
-            return float(np.nanmean(values[self.valid.selection_metric]))
-
-        return judge
+        gates = np.ones(len(self.log.users), np.float32)
+        return lambda: validation(self.valid, cloud, Vectors(theta(), gates) if theta else None)
 
     def learned(
         self,
@@ -202,7 +197,7 @@ class _Run:
         def better() -> CloudModel:
             gone_on = self.trained(before, span, f"{name}-gone-on", self.config.incremental, None)
             anew = self.trained(first, everything, f"{name}-anew", self.config.pretraining, None)
-            return max((gone_on, anew), key=lambda cloud: self.validation(cloud)())
+            return max((gone_on, anew), key=lambda cloud: validation(self.valid, cloud))
 
         return self.stages.cloud(name, better)
 

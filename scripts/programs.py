@@ -50,7 +50,16 @@ def run(name: str, argv: list[str], work: Callable[[], Any]) -> int:
 def provenance(name: str) -> dict[str, Any]:
     """What a file of results tells beside its figures: the command that made it, and the versions at work."""
     versions = {"python": platform.python_version(), "machine": platform.machine()}
-    for package in ("tensorflow", "keras", "numpy", "protobuf", "tflite-runtime", "ai-edge-litert"):
+    for package in (
+        "tensorflow",
+        "keras",
+        "numpy",
+        "pandas",
+        "scikit-learn",
+        "protobuf",
+        "tflite-runtime",
+        "ai-edge-litert",
+    ):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

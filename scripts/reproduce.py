@@ -18,13 +18,11 @@ asked for: it shows that all works, not what is true, and writes under --work_di
 if not __package__:
     import _root  # noqa: F401 (run by its path)
 
-import importlib.metadata
-import platform
 import sys
 from pathlib import Path
 from typing import Any
 
-from absl import flags, logging
+from absl import flags
 
 from scripts import flags_data, programs
 
@@ -110,19 +108,12 @@ def _seeds() -> tuple[int, ...]:
 
 def _about() -> dict[str, Any]:
     """The command, without the places of files, on which no result depends; and versions."""
-    names = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "tflite-runtime", "ai-edge-litert")
-    versions = {"python": platform.python_version(), "machine": platform.machine()}
-    for name in names:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            logging.debug("%s is not installed", name)
     words = sys.argv[1:]
     for place in ("--data_dir", "--work_dir", "--output_dir"):
         if place in words:
             del words[words.index(place) : words.index(place) + 2]
         words = [word for word in words if not word.startswith(f"{place}=")]
-    return {"command": " ".join(["dccl-reproduce", *words]), "versions": versions}
+    return programs.provenance("dccl-reproduce") | {"command": " ".join(["dccl-reproduce", *words])}
 
 
 def cli() -> None:

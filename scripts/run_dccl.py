@@ -15,9 +15,6 @@ A killed run continues from --output_dir; a second run with the same seed gives 
 if not __package__:
     import _root  # noqa: F401 (run by its path)
 
-import importlib.metadata
-import platform
-import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -62,24 +59,13 @@ def _run() -> None:
         counts=log.counts,
         seed=config.seed,
         settings=jsonable({key: value for key, value in asdict(config).items() if key != "protocol"}),
-        versions=_versions(),
-        command=" ".join(["dccl-run", *sys.argv[1:]]),
         seconds=round(time.perf_counter() - began, 1),
         protocols=found,
+        **programs.provenance("dccl-run"),
     )
     page = write_report(results, folder)
     print(f"\n{results_table(results)}\n\nresults: {page} and {page.with_suffix('.json')}")
     print(f"TensorBoard: tensorboard --logdir {folder}")
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version(), "machine": platform.machine()}
-    for name in ("tensorflow", "keras", "numpy", "protobuf", "tflite-runtime", "ai-edge-litert"):
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def cli() -> None:

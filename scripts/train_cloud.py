@@ -16,10 +16,9 @@ model that the bundle was exported from. Device ids name users as user-NUMBER, t
 if not __package__:
     import _root  # noqa: F401 (run by its path)
 
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 from absl import flags
 
 from scripts import flags_data, flags_model, programs
@@ -49,6 +48,7 @@ def _run() -> None:
     import keras
 
     from dccl_tf import run_config
+    from dccl_tf.evaluate import validation
     from dccl_tf.momodistill import distill_cloud, learn_basis
     from dccl_tf.pretrain import pretrain
     from dccl_tf.rehearsal import Rehearsal, rehearse
@@ -64,7 +64,7 @@ def _run() -> None:
     judge = run_config.evaluators(log, split, config)[0]
     work = Path(_WORK_DIR.value) if _WORK_DIR.value else None
     folders = {"checkpoint_dir": work and work / f"checkpoint-{_STAGE.value}", "log_dir": work and work / "tensorboard"}
-    validate: Callable[[], float] = lambda: float(np.nanmean(judge(cloud)[judge.selection_metric]))  # noqa: E731
+    validate = partial(validation, judge, cloud)
     basis = {"beta": config.beta, "pull": config.fleet.pull} | folders
     if _STAGE.value == "rehearse":
         teachers = _teachers(cloud.copy(), len(log.users)) if _STORE.value else None

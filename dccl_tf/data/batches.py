@@ -12,6 +12,7 @@ from operator import itemgetter
 import numpy as np
 import tensorflow as tf
 
+from dccl_tf.arguments import at_least_one
 from dccl_tf.data.negatives import NegativeSampler
 from dccl_tf.data.schema import InteractionLog, Span
 from dccl_tf.data.sequences import packed_rows
@@ -48,7 +49,7 @@ def pack(log: InteractionLog, span: Span, history_length: int, positions: int) -
       history_length: T.
       positions: S.
     """
-    _at_least_one(history_length=history_length, positions=positions)
+    at_least_one(history_length=history_length, positions=positions)
     per_user = packed_rows(span, positions)
     users = np.repeat(np.arange(len(per_user)), per_user)
     number = np.arange(len(users)) - np.repeat(np.cumsum(per_user) - per_user, per_user)
@@ -71,7 +72,7 @@ def best_positions(span: Span, history_length: int, candidates: int) -> int:
     Returns:
       A power of two from 1 to 64.
     """
-    _at_least_one(history_length=history_length, candidates=candidates)
+    at_least_one(history_length=history_length, candidates=candidates)
 
     def cost(positions: int) -> float:
         length = history_length + positions - 1
@@ -95,7 +96,7 @@ def point_rows(
     Returns:
       history int32 [N, T] and its labels int8 [N, T], None where the log has none.
     """
-    _at_least_one(history_length=history_length)
+    at_least_one(history_length=history_length)
     users, positions = np.asarray(users, np.int64), np.asarray(positions, np.int64)
     wrong = (positions < 0) | (positions > log.lengths[users])
     if wrong.any():
@@ -140,7 +141,7 @@ def batches(
     Raises:
       ValueError: an unknown protocol, no sampler for "next", no labels for "liked".
     """
-    _at_least_one(batch_size=batch_size)
+    at_least_one(batch_size=batch_size)
     if protocol not in ("next", "liked"):
         raise ValueError(f"protocol: expected 'next' or 'liked', got {protocol!r}")
     if protocol == "next" and sampler is None:
@@ -226,9 +227,3 @@ def _windows(
         if labels is not None:
             labels[part][real] = log.labels[where]
     return items, labels
-
-
-def _at_least_one(**numbers: int) -> None:
-    for name, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"{name}: expected at least 1, got {number}")

@@ -17,6 +17,15 @@ from dccl_tf.models.activation_unit import ActivationUnit
 NEVER = -1e9
 
 
+def check_length(length: int, history_length: int, positions: int) -> None:
+    """Raises ValueError unless a packed row has the L = T + S - 1 items that its S positions look back on."""
+    if length != history_length + positions - 1:
+        raise ValueError(
+            f"history: expected {history_length + positions - 1} items "
+            f"(history length {history_length} + {positions} positions - 1), got {length}"
+        )
+
+
 def band(positions: int, length: int) -> tuple[np.ndarray, np.ndarray]:
     """Which history item each position sees, and from how far back.
 
@@ -107,11 +116,7 @@ class TargetAttention(keras.layers.Layer):
           [B, S, C, D]; zero where a position sees no item.
         """
         positions, length = candidates.shape[1], history.shape[1]
-        if length != self.history_length + positions - 1:
-            raise ValueError(
-                f"history: expected {self.history_length + positions - 1} items "
-                f"(history length {self.history_length} + {positions} positions - 1), got {length}"
-            )
+        check_length(length, self.history_length, positions)
         if self.labels:
             history = history + tf.gather(tf.convert_to_tensor(self.label_values), history_labels)
         visible, distance = band(positions, length)

@@ -5,9 +5,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from dccl_tf.arguments import a_share, at_least_one
 from dccl_tf.models.dropout import ByteDropout
 from dccl_tf.models.fields import ItemFields, UserFields, biased_product, merged
-from dccl_tf.models.recommender import DataSizes, Inputs, Recommender, a_share, at_least_one
+from dccl_tf.models.recommender import DataSizes, Inputs, Recommender
 from dccl_tf.models.tower import Tower
 
 

@@ -16,6 +16,7 @@ import keras
 import tensorflow as tf
 
 from dccl_tf import exportable
+from dccl_tf.arguments import a_share, at_least_one
 from dccl_tf.data.schema import Catalogue, Users
 from dccl_tf.metapatch import Patches, apply_patch
 from dccl_tf.models.attention import TargetAttention
@@ -43,16 +44,12 @@ class DinConfig:
     dropout: float = 0.2
 
     def __post_init__(self) -> None:
-        if self.items < 1:
-            raise ValueError(f"items: expected at least 1, got {self.items}")
-        if self.history_length < 1:
-            raise ValueError(f"history_length: expected at least 1, got {self.history_length}")
+        at_least_one(items=self.items, history_length=self.history_length)
         if len(self.hidden) < 2:
             raise ValueError(f"hidden: expected at least 2 layers, got {self.hidden}")
         if not self.profile_sizes:
             raise ValueError("profile_sizes: expected at least one field (a constant one will do), got none")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"dropout: expected a share in [0, 1), got {self.dropout}")
+        a_share(dropout=self.dropout)
         exportable.activation(self.activation)
 
     @classmethod

@@ -9,12 +9,75 @@ import tensorflow as tf
 _MANY_CATEGORIES = 64
 
 
+class ItemTables(keras.layers.Layer):
+    """A row for each item id, a row for each category, and which categories an item has.
+
+    `set_categories` hands over what the items are; it is constant and saved with the model.
+    """
+
+    def __init__(
+        self,
+        items: int,
+        width: int,
+        categories: int,
+        categories_per_item: int,
+        category_width: int,
+        deviations: tuple[float, float],
+        **kwargs: Any,
+    ) -> None:
+        """Args:
+        items: V; the table has V + 2 rows (padding, V items, out of vocabulary).
+        width: of an item's row.
+        categories: G, number of different categories; 0 leaves them out.
+        categories_per_item: M, most categories that one item has.
+        category_width: of a category's row.
+        deviations: standard deviations of new rows, of items and of categories.
+        """
+        super().__init__(**kwargs)
+        self.items, self.categories, self.categories_per_item = items, categories, categories_per_item
+        normal = keras.initializers.RandomNormal(stddev=deviations[0])
+        self.ids = self.add_weight(name="ids", shape=(items + 2, width), initializer=normal)
+        if categories:
+            normal = keras.initializers.RandomNormal(
+                stddev=deviations[1]
+            )  # of its own: one instance repeats its numbers
+            self.names = self.add_weight(name="categories", shape=(categories + 1, category_width), initializer=normal)
+            self.of_item = self.add_weight(
+                name="categories_of_item",
+                shape=(items + 2, categories_per_item),
+                initializer="zeros",
+                dtype="int32",
+                trainable=False,
+            )
+        self.built = True
+
+    def set_categories(self, categories: np.ndarray) -> None:
+        """categories int32 [V + 2, M], 0 = none (`Catalogue.categories`)."""
+        if self.categories:
+            self.of_item.assign(categories)
+
+    def repeats(self, ids: tf.Tensor) -> bool:
+        """Whether ids must repeat, so that computing what an item is once for each item is the shorter way."""
+        count = ids.shape.num_elements()
+        return bool(count) and count > self.items + 2
+
+    def mean_of_categories(self, ids: tf.Tensor) -> tf.Tensor:
+        """ids [...] to [..., category_width]; zero where an item has none."""
+        categories = tf.gather(tf.convert_to_tensor(self.of_item), ids)  # [..., M], 0 = none
+        named = tf.cast(categories > 0, tf.float32)[..., None]
+        shares = named / tf.maximum(tf.reduce_sum(named, axis=-2, keepdims=True), 1.0)  # [..., M, 1]
+        names = tf.convert_to_tensor(self.names)
+        if self.categories < _MANY_CATEGORIES:  # the gradient of a product is cheaper than that of a look-up
+            hot = tf.reduce_sum(tf.one_hot(categories, self.categories + 1) * shares, axis=-2)
+            return tf.tensordot(hot, names, 1)
+        return tf.reduce_sum(tf.gather(names, categories) * shares, axis=-2)
+
+
 @keras.saving.register_keras_serializable(package="dccl")
-class ItemEmbedding(keras.layers.Layer):
+class ItemEmbedding(ItemTables):
     """An item as [id embedding ; mean of its categories' embeddings]; padding (id 0) is the zero vector.
 
-    The same table serves history and candidates. `set_categories` hands over what the items are; the constants
-    are saved with the model.
+    The same table serves history and candidates.
     """
 
     def __init__(
@@ -33,41 +96,18 @@ class ItemEmbedding(keras.layers.Layer):
         categories_per_item: M, most categories that one item has.
         category_width: of a category embedding.
         """
-        super().__init__(**kwargs)
-        self.items, self.id_width = items, width
-        self.categories, self.categories_per_item, self.category_width = (
-            categories,
-            categories_per_item,
-            category_width,
-        )
-        normal = keras.initializers.RandomNormal(stddev=width**-0.5)
-        self.ids = self.add_weight(name="ids", shape=(items + 2, width), initializer=normal)
-        if categories:
-            normal = keras.initializers.RandomNormal(stddev=category_width**-0.5)
-            self.names = self.add_weight(name="categories", shape=(categories + 1, category_width), initializer=normal)
-            self.of_item = self.add_weight(
-                name="categories_of_item",
-                shape=(items + 2, categories_per_item),
-                initializer="zeros",
-                dtype="int32",
-                trainable=False,
-            )
-        self.built = True
+        deviations = (width**-0.5, category_width**-0.5)
+        super().__init__(items, width, categories, categories_per_item, category_width, deviations, **kwargs)
+        self.id_width, self.category_width = width, category_width
 
     @property
     def width(self) -> int:
         """D, length of an item's vector."""
         return self.id_width + (self.category_width if self.categories else 0)
 
-    def set_categories(self, categories: np.ndarray) -> None:
-        """categories int32 [V + 2, M], 0 = none (`Catalogue.categories`)."""
-        if self.categories:
-            self.of_item.assign(categories)
-
     def call(self, ids: tf.Tensor) -> tf.Tensor:
         """ids int32 [...] to vectors [..., D]."""
-        count = ids.shape.num_elements()
-        if count and count > self.items + 2:  # items repeat: computing each once is the shorter way
+        if self.repeats(ids):
             return tf.gather(self.table(), ids)
         return self._vectors(tf.gather(tf.convert_to_tensor(self.ids), ids), ids)
 
@@ -81,18 +121,7 @@ class ItemEmbedding(keras.layers.Layer):
         own = own * real
         if not self.categories:
             return own
-        categories = tf.gather(tf.convert_to_tensor(self.of_item), ids)  # [..., M]
-        return tf.concat([own, self._mean_of_categories(categories) * real], axis=-1)
-
-    def _mean_of_categories(self, categories: tf.Tensor) -> tf.Tensor:
-        """[..., M], 0 = none, to [..., category_width]; zero where an item has none."""
-        named = tf.cast(categories > 0, tf.float32)[..., None]
-        shares = named / tf.maximum(tf.reduce_sum(named, axis=-2, keepdims=True), 1.0)  # [..., M, 1]
-        names = tf.convert_to_tensor(self.names)
-        if self.categories < _MANY_CATEGORIES:  # the gradient of a product is cheaper than that of a look-up
-            hot = tf.reduce_sum(tf.one_hot(categories, self.categories + 1) * shares, axis=-2)
-            return tf.tensordot(hot, names, 1)
-        return tf.reduce_sum(tf.gather(names, categories) * shares, axis=-2)
+        return tf.concat([own, self.mean_of_categories(ids) * real], axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {

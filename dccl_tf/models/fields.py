@@ -11,6 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from dccl_tf.models.features import ItemTables
+
 SMALL = 0.01  # standard deviation of new rows, as in the code of FM's, NeuMF's and DeepFM's authors
 
 
@@ -50,7 +52,7 @@ class UserFields(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="dccl")
-class ItemFields(keras.layers.Layer):
+class ItemFields(ItemTables):
     """An item as one or two rows: the id's and, where items have categories, the mean over its categories."""
 
     def __init__(
@@ -69,31 +71,12 @@ class ItemFields(keras.layers.Layer):
         categories_per_item: M.
         stddev: of new rows.
         """
-        super().__init__(**kwargs)
-        self.items, self.width, self.stddev = items, width, stddev
-        self.categories, self.categories_per_item = categories, categories_per_item
-        normal = keras.initializers.RandomNormal(stddev=stddev)
-        self.ids = self.add_weight(name="ids", shape=(items + 2, width), initializer=normal)
-        if categories:
-            normal = keras.initializers.RandomNormal(stddev=stddev)  # of its own: one instance repeats its numbers
-            self.names = self.add_weight(name="categories", shape=(categories + 1, width), initializer=normal)
-            self.of_item = self.add_weight(
-                name="categories_of_item",
-                shape=(items + 2, categories_per_item),
-                initializer="zeros",
-                dtype="int32",
-                trainable=False,
-            )
-        self.built = True
+        super().__init__(items, width, categories, categories_per_item, width, (stddev, stddev), **kwargs)
+        self.width, self.stddev = width, stddev
 
     @property
     def fields(self) -> int:
         return 2 if self.categories else 1
-
-    def set_categories(self, categories: np.ndarray) -> None:
-        """categories int32 [V + 2, M], 0 = none (`Catalogue.categories`); a constant that is saved with the model."""
-        if self.categories:
-            self.of_item.assign(categories)
 
     def call(self, ids: tf.Tensor, reduce: Callable[[tf.Tensor], tf.Tensor] | None = None) -> tf.Tensor:
         """Rows of items.
@@ -105,8 +88,7 @@ class ItemFields(keras.layers.Layer):
         Returns:
           [..., fields, width], or what `reduce` makes of it.
         """
-        count = ids.shape.num_elements()
-        repeating = bool(count) and count > self.items + 2
+        repeating = self.repeats(ids)
         rows = self._rows(tf.range(self.items + 2) if repeating else ids)
         rows = reduce(rows) if reduce else rows
         return tf.gather(rows, ids) if repeating else rows
@@ -116,10 +98,7 @@ class ItemFields(keras.layers.Layer):
         own = tf.gather(tf.convert_to_tensor(self.ids), ids) * known
         if not self.categories:
             return own[..., None, :]
-        categories = tf.gather(tf.convert_to_tensor(self.of_item), ids)  # [..., M]
-        named = tf.cast(categories > 0, tf.float32)[..., None]
-        total = tf.reduce_sum(tf.gather(tf.convert_to_tensor(self.names), categories) * named, axis=-2)
-        return tf.stack([own, total / tf.maximum(tf.reduce_sum(named, axis=-2), 1.0)], axis=-2)
+        return tf.stack([own, self.mean_of_categories(ids)], axis=-2)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {

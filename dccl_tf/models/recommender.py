@@ -11,6 +11,7 @@ from typing import Any, Self
 import keras
 import tensorflow as tf
 
+from dccl_tf.arguments import at_least_one
 from dccl_tf.data.schema import Catalogue, Users
 
 Inputs = dict[str, tf.Tensor]
@@ -79,17 +80,3 @@ class Recommender(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(DataSizes(**config.pop("sizes")), **config)
-
-
-def at_least_one(**numbers: int) -> None:
-    """Raises ValueError for the first argument below 1, by its name."""
-    for name, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"{name}: expected at least 1, got {number}")
-
-
-def a_share(**numbers: float) -> None:
-    """Raises ValueError for the first argument outside [0, 1), by its name."""
-    for name, number in numbers.items():
-        if not 0.0 <= number < 1.0:
-            raise ValueError(f"{name}: expected a share in [0, 1), got {number}")

@@ -17,11 +17,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from dccl_tf.arguments import a_share, at_least_one
+from dccl_tf.models.attention import NEVER, check_length
 from dccl_tf.models.dropout import ByteDropout
 from dccl_tf.models.fields import SMALL, ItemFields
-from dccl_tf.models.recommender import DataSizes, Inputs, Recommender, a_share, at_least_one
-
-NEVER = -1e9
+from dccl_tf.models.recommender import DataSizes, Inputs, Recommender
 
 
 @keras.saving.register_keras_serializable(package="dccl")
@@ -112,12 +112,7 @@ class SasRec(Recommender):
           history_labels: int32 [B, L] or None.
           training: whether dropout is on.
         """
-        length = history.shape[1]
-        if length != self.history_length + positions - 1:
-            raise ValueError(
-                f"history: expected {self.history_length + positions - 1} items "
-                f"(history length {self.history_length} + {positions} positions - 1), got {length}"
-            )
+        check_length(history.shape[1], self.history_length, positions)
         if self.history_labels and history_labels is None:
             raise ValueError("inputs: expected 'history_labels', which this model was made with, got none")
         real = history > 0

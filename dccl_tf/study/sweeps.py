@@ -4,9 +4,9 @@ A sweep is a list of (label, changes). Changes are dotted names of `DcclConfig`'
 ablation is a new entry of SWEEPS.
 """
 
-import difflib
 from dataclasses import dataclass
 
+from dccl_tf.arguments import did_you_mean
 from dccl_tf.run_config import DcclConfig
 from dccl_tf.study.cells import Changes
 from dccl_tf.study.plans import DEVICES, FAIR, Plan, Row
@@ -79,8 +79,7 @@ def plan_of_sweep(name: str) -> Plan:
       ValueError: there is no such sweep.
     """
     if name not in SWEEPS:
-        near = difflib.get_close_matches(name.lower(), [one.lower() for one in SWEEPS], n=1)
-        guess = next((f"; did you mean {one!r}?" for one in SWEEPS if near and one.lower() == near[0]), "")
+        guess = did_you_mean(name, SWEEPS)
         raise ValueError(f"ablation: expected 'all' or one of {', '.join(SWEEPS)}, got {name!r}{guess}")
     sweep = SWEEPS[name]
     rows, pairs = [], []
