@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from dccl_tf.cloud_model import CloudModel
+from dccl_tf.evaluate import Evaluator, Vectors, validation
 from dccl_tf.losses import bernoulli_kl, cross_entropy, weighted_sum
 from dccl_tf.momodistill import Teachers
 from dccl_tf.trainer import Batch, FitOptions, History, LossFunction, TrainConfig, fit
@@ -45,6 +46,10 @@ class Rehearsal(keras.Model):
     def vectors(self, profile: np.ndarray) -> np.ndarray:
         """U(0, u) + delta of all users, [U, K]; profile int32 [U, P]."""
         return (self.cloud.encoder.start(tf.constant(profile)) + self.offsets.value).numpy()
+
+    def validation(self, judge: Evaluator, profile: np.ndarray) -> float:
+        """What training stops by: the personal models' `evaluate.validation`."""
+        return validation(judge, self.cloud, Vectors(self.vectors(profile), np.ones(len(profile), np.float32)))
 
 
 def rehearse(

@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from dccl_tf.momodistill import Teachers, distill_cloud, learn_basis
 from dccl_tf.pretrain import pretrain
 from dccl_tf.real_devices import RealDevices
 from dccl_tf.rehearsal import Rehearsal, rehearse
-from dccl_tf.run_config import DcclConfig, evaluators, split_log, training_data, untrained
+from dccl_tf.run_config import DcclConfig, device_data, evaluators, split_log, training_data, untrained
 from dccl_tf.stages import Stages, write_text
 from dccl_tf.trainer import History, TrainConfig
 from dccl_tf.training_data import TrainingData
@@ -110,19 +111,15 @@ class _Run:
     def all(self) -> Outcome:
         keras.utils.set_random_seed(self.config.seed)
         first = untrained(self.log, self.config)
-        first = untrained(self.log, self.config)
         shipped = self.learned(first, self.split.pretrain, "pretrain", None, self.rehearsed())
         din = same_data = shipped
         if self.config.learning == "joint":  # its f has learned beside vectors; the baseline has never seen one
             din = same_data = self.trained(first, self.split.pretrain, "din", self.config.pretraining, None)
         bundles = [self.export(shipped, 0, parent=b"")]
         start: np.ndarray | None = None
-        seen: list[TrainingData] = []  # what devices have logged so far, phase by phase
-        if self.config.memory == "all":
-            seen.append(self.data(self.split.pretrain, seed=self.config.seed + 100))
         agreement = []
         for number, span in enumerate(self.split.rounds):
-            seen.append(self.data(span, seed=self.config.seed + 100))
+            seen = device_data(self.log, self.config, self.split, number)
             devices = self.personalised(shipped, seen, number, start)
             facts = self.collected(bundles[-1], seen if number == 0 else seen[-1:], devices, number)
             teachers = teachers_of(self.store, bundles[-1].identity, shipped, len(self.log.users))
@@ -151,11 +148,6 @@ class _Run:
 
     def data(self, span: Span, seed: int) -> TrainingData:
         return training_data(self.log, self.config, span, seed)
-
-    def validation(self, cloud: CloudModel, theta: Callable[[], np.ndarray] | None = None) -> Callable[[], float]:
-        """What training stops by: f's metric, or that of the personal models of theta() [U, K]."""
-        gates = np.ones(len(self.log.users), np.float32)
-        return lambda: validation(self.valid, cloud, Vectors(theta(), gates) if theta else None)
 
     def learned(
         self,
@@ -220,7 +212,7 @@ class _Run:
         def make() -> CloudModel:
             keras.utils.set_random_seed(config.seed + 1)
             student, data = cloud.copy(), self.data(span, config.seed + 1)
-            options = {"validate": self.validation(student)}
+            options = {"validate": partial(validation, self.valid, student)}
             if teachers:
                 self.train(distill_cloud, name, student, data, teachers, settings, beta=config.beta, **options)
             else:
@@ -241,7 +233,7 @@ class _Run:
             keras.utils.set_random_seed(config.seed + 1)
             student = Rehearsal(untrained(self.log, config), len(self.log.users))
             options = {"pull": config.offset_pull, "shared": config.shared, "teachers": teachers, "beta": config.beta}
-            options["validate"] = self.validation(student.cloud, lambda: student.vectors(self.log.users.profile))
+            options["validate"] = partial(student.validation, self.valid, self.log.users.profile)
             self.train(rehearse, name, student, self.data(span, config.seed + 1), config.pretraining, **options)
             return student.cloud
 

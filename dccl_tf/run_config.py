@@ -5,7 +5,9 @@
 
 from dataclasses import dataclass, field
 
+from dccl_tf.arguments import at_least_one
 from dccl_tf.cloud_model import CloudModel
+from dccl_tf.data.batches import best_positions
 from dccl_tf.data.schema import InteractionLog, Span, Split
 from dccl_tf.data.sequences import split_by_time, split_liked, split_next
 from dccl_tf.evaluate import Evaluator, LikedEvaluator, NextEvaluator
@@ -32,8 +34,8 @@ class DcclConfig:
     hidden: tuple[int, ...] = (64, 32, 32)
     dropout: float = 0.2
     negatives: int = 4  # items drawn for each click, protocol "next"
-    positions: int = 32  # S
-    batch_rows: int = 32
+    positions: int | None = None  # S of a packed row; None: what costs least (`best_positions`)
+    batch_positions: int = 1024  # S times the rows of a batch
     pretraining: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=20, learning_rate=3e-3))
     incremental: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=10, learning_rate=1e-3))
     basis: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=3, learning_rate=1e-3))
@@ -61,8 +63,9 @@ class DcclConfig:
             raise ValueError(f"memory: expected 'all' or 'rounds', got {self.memory!r}")
         if self.shared < 0 or self.offset_pull < 0:
             raise ValueError(f"shared, offset_pull: expected 0 or more, got {self.shared} and {self.offset_pull}")
-        if self.rounds < 1:
-            raise ValueError(f"rounds: expected at least 1, got {self.rounds}")
+        at_least_one(rounds=self.rounds, batch_positions=self.batch_positions)
+        if self.positions is not None:
+            at_least_one(positions=self.positions)
         if self.devices < 0:
             raise ValueError(f"devices: expected 0 or more, got {self.devices}")
         if not 0.0 < self.rehearsal < 1.0:
@@ -96,16 +99,31 @@ def joined(split: Split, name: str) -> Span:
 
 def training_data(log: InteractionLog, config: DcclConfig, span: Span, seed: int) -> TrainingData:
     """The samples of a span, in the sizes of a run."""
+    candidates = 1 + config.negatives if config.protocol == "next" else 1
+    positions = config.positions or best_positions(span, config.history_length, candidates)
     return TrainingData(
         log,
         span,
         config.protocol,
         config.history_length,
-        positions=config.positions,
-        batch_rows=config.batch_rows,
+        positions=positions,
+        batch_rows=max(1, config.batch_positions // positions),
         negatives=config.negatives,
         seed=seed,
     )
+
+
+def device_data(log: InteractionLog, config: DcclConfig, split: Split, round_number: int) -> list[TrainingData]:
+    """What devices have logged by a round, phase by phase: their users' whole past, or the rounds alone.
+
+    Args:
+      log: all interactions.
+      config: its `memory` decides.
+      split: of the log.
+      round_number: from 0.
+    """
+    past = [split.pretrain] if config.memory == "all" else []
+    return [training_data(log, config, span, config.seed + 100) for span in (*past, *split.rounds[: round_number + 1])]
 
 
 def untrained(log: InteractionLog, config: DcclConfig) -> CloudModel:

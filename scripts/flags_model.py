@@ -18,7 +18,7 @@ flags.DEFINE_integer("item_width", 32, "Width of an item's embedding.", lower_bo
 flags.DEFINE_list("hidden", ["64", "32", "32"], "Widths of DIN's fully connected layers.")
 flags.DEFINE_float("dropout", 0.2, "In DIN, while it trains.")
 flags.DEFINE_integer("negatives", 4, "Protocol next: items drawn for each click.", lower_bound=1)
-flags.DEFINE_integer("batch_rows", 32, "Packed rows (of 32 positions) a batch.", lower_bound=1)
+flags.DEFINE_integer("batch_positions", 1024, "Clicks a batch.", lower_bound=1)
 flags.DEFINE_integer("epochs", 20, "Of pretraining, at most.", lower_bound=1)
 flags.DEFINE_float("learning_rate", 3e-3, "Of pretraining.")
 flags.DEFINE_integer("round_epochs", 10, "Of the cloud's training in each round, at most.", lower_bound=1)
@@ -62,7 +62,7 @@ def config(values: flags.FlagValues, protocol: str):  # noqa: ANN201 (a DcclConf
         hidden=_numbers("hidden", values.hidden),
         dropout=values.dropout,
         negatives=values.negatives,
-        batch_rows=values.batch_rows,
+        batch_positions=values.batch_positions,
         pretraining=TrainConfig(epochs=values.epochs, learning_rate=values.learning_rate),
         incremental=TrainConfig(epochs=values.round_epochs, learning_rate=values.round_learning_rate),
         basis=TrainConfig(epochs=values.basis_epochs, learning_rate=values.basis_learning_rate),

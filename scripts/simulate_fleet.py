@@ -2,7 +2,8 @@
 
   dccl-simulate-fleet --checkpoint=cloud.keras --bundle=bundle --protocol=liked --store=sqlite:///vectors.sqlite
 
---checkpoint is the model that --bundle was exported from. The samples are each user's second half, as in dccl-run.
+--checkpoint is the model that --bundle was exported from. Devices train on each user's whole past up to validation, or
+with --memory=rounds on the second half alone, as in dccl-run.
 """
 
 if not __package__:
@@ -37,10 +38,9 @@ def _run() -> None:
     config = flags_model.config(flags.FLAGS, _PROTOCOL.value)
     log, _ = flags_data.load_log(flags.FLAGS)
     cloud, bundle = keras.saving.load_model(_CHECKPOINT.value), Bundle.open(_BUNDLE.value)
-    span = run_config.joined(run_config.split_log(log, config), "rounds")
-    data = run_config.training_data(log, config, span, config.seed)
+    data = run_config.device_data(log, config, run_config.split_log(log, config), config.rounds - 1)
     order = {"schedule": training_schedule, "heldout_rows": heldout_rows}
-    devices = fleet.personalize(cloud, [data], config.fleet, **order)
+    devices = fleet.personalize(cloud, data, config.fleet, **order)
     store = VectorStore.open(_STORE.value)
     store.register_bundle(bundle.identity, cloud.metapatch.length)
     facts = real_devices.deliver(bundle, [], devices, store, sequence=_SEQUENCE.value)

@@ -1,8 +1,8 @@
 """Trains a cloud model by one stage: all at once beside vectors of all users, or the paper's stages one by one.
 
   dccl-train-cloud --stage=rehearse --protocol=liked --output=cloud.keras          f, basis and encoder, to be shipped
-  dccl-train-cloud --stage=rehearse --span=rounds --checkpoint=cloud.keras --store=sqlite:///vectors.sqlite \\
-      --bundle=bundle --output=next.keras                                          the same with devices' vectors
+  dccl-train-cloud --stage=rehearse --span=all --checkpoint=cloud.keras --store=sqlite:///vectors.sqlite \\
+      --bundle=bundle --output=next.keras                     the same, taught by devices' vectors (from --checkpoint)
 
   dccl-train-cloud --stage=pretrain --protocol=liked --output=pretrained.keras             Eq. 4
   dccl-train-cloud --stage=basis --checkpoint=pretrained.keras --output=cloud.keras        Eq. 7 with theta = 0
@@ -10,7 +10,8 @@
       --bundle=bundle --output=next.keras                                                  Eq. 5, then Eq. 7
 
 `distill` and `rehearse` take the newest vector of each device that was trained on --bundle; --checkpoint must be the
-model that the bundle was exported from. Device ids name users as user-NUMBER, the number of the user in the log.
+model that the bundle was exported from. `distill` goes on from it, `rehearse` learns anew, as in dccl-run. Device ids
+name users as user-NUMBER, the number of the user in the log.
 """
 
 if not __package__:
@@ -26,7 +27,7 @@ from scripts import flags_data, flags_model, programs
 _STAGE = flags.DEFINE_enum("stage", "pretrain", ["pretrain", "rehearse", "distill", "basis"], "What to learn.")
 _PROTOCOL = flags.DEFINE_enum("protocol", "next", ["next", "liked"], "What the samples are.")
 _SPAN = flags.DEFINE_enum("span", None, ["pretrain", "rounds", "all"], "Samples: by default pretrain; distill: rounds.")
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The .keras file to go on from.")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The .keras file to go on from, or whose devices teach.")
 _OUTPUT = flags.DEFINE_string("output", None, "The .keras file to write.")
 _STORE = flags.DEFINE_string(
     "store", None, "distill, rehearse: URL of the vector store, such as sqlite:///vectors.sqlite."
@@ -43,8 +44,9 @@ def main(argv: list[str]) -> int:
 def _run() -> None:
     if not _OUTPUT.value or Path(_OUTPUT.value).suffix != ".keras":
         raise ValueError(f"output: expected a file that ends in .keras, got {_OUTPUT.value}")
-    if _STAGE.value in ("distill", "basis") and not _CHECKPOINT.value:
-        raise ValueError(f"checkpoint: --stage={_STAGE.value} expects a .keras file to go on from, got none")
+    taught = _STAGE.value == "rehearse" and bool(_STORE.value or _BUNDLE.value or _CHECKPOINT.value)
+    if (taught or _STAGE.value in ("distill", "basis")) and not _CHECKPOINT.value:
+        raise ValueError(f"checkpoint: --stage={_STAGE.value} expects the .keras file of the bundle's model, got none")
     import keras
 
     from dccl_tf import run_config
@@ -67,11 +69,13 @@ def _run() -> None:
     validate = partial(validation, judge, cloud)
     basis = {"beta": config.beta, "pull": config.fleet.pull} | folders
     if _STAGE.value == "rehearse":
-        teachers = _teachers(cloud.copy(), len(log.users)) if _STORE.value else None
+        teachers = _teachers(cloud, len(log.users)) if taught else None
+        cloud = run_config.untrained(log, config)
         student = Rehearsal(cloud, len(log.users))
-        settings = config.incremental if teachers else config.pretraining
+        validate = partial(student.validation, judge, log.users.profile)
         prior = {"pull": config.offset_pull, "shared": config.shared}
-        rehearse(student, data, settings, teachers=teachers, beta=config.beta, validate=validate, **prior, **folders)
+        options = {"teachers": teachers, "beta": config.beta, "validate": validate} | prior | folders
+        rehearse(student, data, config.pretraining, **options)
     elif _STAGE.value == "pretrain":
         pretrain(cloud, data, config.pretraining, validate=validate, **folders)
     elif _STAGE.value == "basis":
@@ -93,7 +97,7 @@ def _teachers(cloud, users: int):  # noqa: ANN001, ANN202 (types of modules that
 
     if not _STORE.value or not _BUNDLE.value:
         raise ValueError(
-            f"store, bundle: --stage=distill expects both, got {_STORE.value} and {_BUNDLE.value}; "
+            f"store, bundle: --stage={_STAGE.value} expects both, got {_STORE.value} and {_BUNDLE.value}; "
             "they say whose vectors to learn from"
         )
     return teachers_of(VectorStore.open(_STORE.value), Bundle.open(_BUNDLE.value).identity, cloud, users)
