@@ -53,10 +53,15 @@ class Recipe:
     positions: int | None = None  # S; None: what costs least with a history, 1 without one
     batch_positions: int = 2048  # S times the rows of a batch
     negatives: int = 4  # for each click, protocol "next" alone
+    user_ids: bool = False  # din: the profile also says who the user is
 
     def __post_init__(self) -> None:
         _known("model", self.model, MODELS)
         _known("protocol", self.protocol, ("next", "liked"))
+        if self.user_ids and self.model != "din":
+            raise ValueError(
+                f"user_ids: expected False for {self.model}, which has no profile or always knows its users"
+            )
 
 
 def _of(learning_rate: float, weight_decay: float = 0.0, batch_positions: int = 2048, **choices: Any) -> dict[str, Any]:
@@ -190,6 +195,7 @@ def cheapest_positions(recipe: Recipe, span: Span) -> int:
 def evaluators(recipe: Recipe, log: InteractionLog, split: Split, seed: int) -> tuple[Evaluator, Evaluator]:
     """The judges of validation and of test: the same users, items and negatives for every model of a seed, and those of
     a run of `rounds` with this seed."""
+    log = _seen_by(recipe, log)
     config = DcclConfig(protocol=recipe.protocol, history_length=recipe.history_length, seed=seed)
     return run_config.evaluators(log, split, config)
 
@@ -213,12 +219,18 @@ def learn(
       **options: as in `trainer.fit`.
     """
     judge = valid or evaluators(recipe, log, split, seed)[0]
+    log = _seen_by(recipe, log)
     keras.utils.set_random_seed(seed)
     sequential = {"history_length": recipe.history_length} if recipe.model in SEQUENTIAL else {}
     baseline = build(recipe.model, log, recipe.protocol, **sequential | recipe.choices)
     data = training_data(recipe, log, run_config.joined(split, "all"), seed)
     history = train(baseline, data, recipe.training, **{"validate": partial(validation, judge, baseline)} | options)
     return baseline, history
+
+
+def _seen_by(recipe: Recipe, log: InteractionLog) -> InteractionLog:
+    """The log as the recipe's model sees it."""
+    return replace(log, users=log.users.with_ids()) if recipe.user_ids else log
 
 
 def _known(argument: str, value: str, names: Iterable[str]) -> None:

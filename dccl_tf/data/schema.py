@@ -5,7 +5,7 @@ Interactions of all users lie in flat columns, user after user, each user's olde
 the order of the log. `offsets[u]:offsets[u + 1]` are user u's.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -34,6 +34,12 @@ class Users:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def with_ids(self) -> "Users":
+        """The same, with who the user is as one more field of the profile: for models that embed user ids."""
+        number = np.arange(1, len(self) + 1, dtype=np.int32)
+        profile = np.concatenate([self.profile, number[:, None]], axis=1)
+        return replace(self, profile=profile, fields=(*self.fields, ProfileField("user_id", tuple(map(str, self.ids)))))
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ class Plan:
         return paper.figure(self.figures.get(dataset, self.figures.get("", {})), row.paper, metric)
 
 
+_WITH_IDS = Row("DIN with user ids", "din", NAMES["din"], (("user_ids", True),))
 _DIN_FAIR = Row(FAIR, "dccl", FAIR)
 _OURS = (Row("DCCL-m", "dccl", CLOUD, paper="DCCL"), Row("DCCL-m + devices", "dccl", DEVICES))
 
@@ -66,10 +67,11 @@ TABLES = {
         title="Table 2: six baselines and DCCL",
         rows=(
             *(Row(name, job, name, paper=name) for job, name in NAMES.items()),
+            _WITH_IDS,
             _DIN_FAIR,
             *_OURS,
         ),
-        pairs=tuple((ours, other) for ours in ("DCCL-m", "DCCL-m + devices") for other in (FAIR, "DIN")),
+        pairs=tuple((ours.label, other) for ours in _OURS for other in (FAIR, "DIN", _WITH_IDS.label)),
         figures={name: paper.TABLE_2[name] for name in ("amazon", "ml-1m")},
         note=(
             "The six baselines learn from everything before the validation item. *DIN, same data* is the DIN of the "
@@ -84,6 +86,7 @@ TABLES = {
             Row("DIN", "dccl", "DIN", paper="DIN"),
             _DIN_FAIR,
             Row("DIN, retrained", "din", NAMES["din"]),
+            _WITH_IDS,
             Row("DCCL-e", "dccl", "DCCL-e", paper="DCCL-e"),
             Row("DCCL-m", "dccl", CLOUD, paper="DCCL-m"),
             Row("DCCL-m + devices", "dccl", DEVICES),
@@ -91,7 +94,7 @@ TABLES = {
         pairs=(
             ("DCCL-e", "DIN"),
             ("DCCL-e", FAIR),
-            *((ours, fair) for ours in ("DCCL-m", "DCCL-m + devices") for fair in (FAIR, "DIN, retrained")),
+            *((ours.label, fair) for ours in _OURS for fair in (FAIR, "DIN, retrained", _WITH_IDS.label)),
         ),
         figures={"": paper.TABLE_3},
         paper_data="Taobao",

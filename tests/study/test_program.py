@@ -15,7 +15,8 @@ def run(folder, *arguments):
 
 def test_list_says_what_is_to_do_and_trains_nothing(tmp_path):
     done = run(tmp_path / "work", "--list", "--table=3", "--seeds=0,7", "--protocols=liked")
-    jobs = [f"to do  synthetic liked {job} seed {seed}" for seed in (0, 7) for job in ("dccl", "din")]
+    names = ("dccl", "din", "din user_ids=True")
+    jobs = [f"to do  synthetic liked {name} seed {seed}" for seed in (0, 7) for name in names]
     assert done.stdout.splitlines() == jobs
     assert not (tmp_path / "work").exists()
 

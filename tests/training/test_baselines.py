@@ -44,6 +44,21 @@ def test_what_a_user_liked_lifts_the_logit_of_similar_items(log):
     assert np.nanmean(values["ndcg@10/neg100"]) > 0.09
 
 
+def test_din_with_user_ids_tells_users_apart_who_differ_in_nothing_else(log):
+    """40 users and "unknown" make a field of 41; the logits of two users with the same history differ by it alone."""
+    recipe = baselines.recipe_for("din", "liked", **QUICK, user_ids=True)
+    baseline, _ = baselines.learn(recipe, log, split_of(log, "liked"), seed=0)
+    assert baseline.model.config.profile_sizes == (*(field.size for field in log.users.fields), 41)
+    nobody = np.zeros((2, 8), np.int32)
+    inputs = {"history": nobody, "history_labels": nobody, "candidates": np.ones((2, 1), np.int32)}
+    profile = np.zeros((2, len(log.users.fields) + 1), np.int32)
+    profile[1, -1] = 7
+    one, other = baseline.model(inputs | {"profile": profile}).numpy()
+    assert one != other
+    with pytest.raises(ValueError, match="user_ids: expected False for mf"):
+        baselines.recipe_for("mf", user_ids=True)
+
+
 def test_same_seed_gives_the_same_model(log):
     recipe = baselines.recipe_for("neumf", **QUICK)
     split = split_of(log, "next")
