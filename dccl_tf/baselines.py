@@ -26,7 +26,7 @@ from dccl_tf.data.sequences import packed_rows
 from dccl_tf.evaluate import Evaluator, validation
 from dccl_tf.models import DeepFm, Din, DinConfig, Fm, Mf, NeuMf, SasRec
 from dccl_tf.pretrain import data_loss
-from dccl_tf.run_config import DcclConfig
+from dccl_tf.run_config import DIN_TRAINING, DcclConfig
 from dccl_tf.trainer import FitOptions, History, TrainConfig, fit
 from dccl_tf.training_data import TrainingData
 
@@ -64,9 +64,8 @@ class Recipe:
             )
 
 
-def _of(learning_rate: float, weight_decay: float = 0.0, batch_positions: int = 2048, **choices: Any) -> dict[str, Any]:
-    training = TrainConfig(learning_rate=learning_rate, weight_decay=weight_decay)
-    return {"training": training, "batch_positions": batch_positions, "choices": choices}
+def _of(learning_rate: float, weight_decay: float = 0.0, **choices: Any) -> dict[str, Any]:
+    return {"training": TrainConfig(learning_rate=learning_rate, weight_decay=weight_decay), "choices": choices}
 
 
 # The best validation of a few settings each on MovieLens-1M, seed 0; `tuning` looks further, with equal effort.
@@ -77,7 +76,7 @@ _DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         "neumf": _of(3e-3, weight_decay=0.05),
         "deepfm": _of(3e-3, weight_decay=0.05),
         "sasrec": _of(2e-3),
-        "din": _of(3e-3, batch_positions=1024),
+        "din": {"training": DIN_TRAINING["next"], "batch_positions": 1024},
     },
     "liked": {
         "mf": _of(3e-3, weight_decay=0.3),
@@ -85,7 +84,7 @@ _DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         "neumf": _of(1e-3, weight_decay=0.2, dropout=0.2),
         "deepfm": _of(2e-3, weight_decay=0.1),
         "sasrec": _of(2e-3),
-        "din": _of(3e-3, batch_positions=1024),
+        "din": {"training": DIN_TRAINING["liked"], "batch_positions": 1024},
     },
 }
 

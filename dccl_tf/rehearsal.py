@@ -88,7 +88,8 @@ def rehearse(
         model.offsets,
     ]
     loss = _loss(model, teachers, beta, shared, pull / data.samples_of_users())
-    return fit(model, variables, loss, data, config, steps=data.steps, **{"name": "rehearse"} | options)
+    own = {"steps": data.steps, "undecayed": [model.offsets]}
+    return fit(model, variables, loss, data, config, **own, **{"name": "rehearse"} | options)
 
 
 def _loss(model: Rehearsal, teachers: Teachers | None, beta: float, shared: float, pull: np.ndarray) -> LossFunction:

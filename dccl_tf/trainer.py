@@ -74,6 +74,7 @@ def fit(
     config: TrainConfig,
     *,
     steps: int,
+    undecayed: Sequence[keras.Variable] = (),
     validate: Callable[[], float] | None = None,
     checkpoint_dir: Path | None = None,
     log_dir: Path | None = None,
@@ -88,6 +89,7 @@ def fit(
       data: epoch number to that epoch's batches.
       config: epochs, rates, early stopping.
       steps: batches an epoch.
+      undecayed: those of `variables` that weight decay leaves alone, such as what has a prior of its own.
       validate: called after each epoch, higher is better; the best epoch's weights are put back at the end.
       checkpoint_dir: where each epoch is saved, and from where a killed run continues.
       log_dir: where TensorBoard's events go.
@@ -104,6 +106,7 @@ def fit(
     strategy = tf.distribute.get_strategy()
     schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, decay_steps=config.epochs * steps)
     optimizer = FusedAdam(schedule, weight_decay=config.weight_decay or None)  # None saves a pass over all weights
+    optimizer.exclude_from_weight_decay(var_list=list(undecayed))
     optimizer.build(variables)
     average = None
     if config.averaging:

@@ -1,5 +1,7 @@
 """The flags that size and train a model, shared by the programs of the cloud, and the configuration they make."""
 
+from dataclasses import replace
+
 from absl import flags
 
 from scripts import programs  # noqa: F401 (sets TensorFlow's environment)
@@ -19,16 +21,17 @@ flags.DEFINE_list("hidden", ["64", "32", "32"], "Widths of DIN's fully connected
 flags.DEFINE_float("dropout", 0.2, "In DIN, while it trains.")
 flags.DEFINE_integer("negatives", 4, "Protocol next: items drawn for each click.", lower_bound=1)
 flags.DEFINE_integer("batch_positions", 1024, "Clicks a batch.", lower_bound=1)
-flags.DEFINE_integer("epochs", 20, "Of pretraining, at most.", lower_bound=1)
-flags.DEFINE_float("learning_rate", 3e-3, "Of pretraining.")
+flags.DEFINE_integer("epochs", None, "Of pretraining, at most; by default the protocol's.", lower_bound=1)
+flags.DEFINE_float("learning_rate", None, "Of pretraining; by default the protocol's.")
+flags.DEFINE_float("weight_decay", None, "Of pretraining (AdamW); by default the protocol's.", lower_bound=0.0)
 flags.DEFINE_integer("round_epochs", 10, "Of the cloud's training in each round, at most.", lower_bound=1)
 flags.DEFINE_float("round_learning_rate", 1e-3, "Of the cloud's training in each round.")
 flags.DEFINE_integer("basis_epochs", 3, "Of learning the basis.", lower_bound=1)
 flags.DEFINE_float("basis_learning_rate", 1e-3, "Of learning the basis.")
 flags.DEFINE_float("beta", 0.1, "Weight of the teachers (Eq. 5 and 7).")
-flags.DEFINE_float("device_learning_rate", 0.05, "Of the vector on a device.")
+flags.DEFINE_float("device_learning_rate", 0.01, "Of the vector on a device.")
 flags.DEFINE_integer("device_epochs", 10, "On a device, at most.", lower_bound=1)
-flags.DEFINE_float("pull", 160.0, "Precision of the prior that holds a device's vector near its start.")
+flags.DEFINE_float("pull", 320.0, "Precision of the prior that holds a device's vector near its start.")
 flags.DEFINE_enum(
     "learning",
     "joint",
@@ -36,7 +39,7 @@ flags.DEFINE_enum(
     "f, Theta and U at once beside vectors of all users, or Eq. 5, then 7.",
 )
 flags.DEFINE_float("shared", 0.3, "joint: weight of f's own loss beside the personal models'.", lower_bound=0.0)
-flags.DEFINE_float("offset_pull", 40.0, "joint: precision of the prior of the users' vectors in the cloud.")
+flags.DEFINE_float("offset_pull", 320.0, "joint: precision of the prior of the users' vectors in the cloud.")
 flags.DEFINE_enum("memory", "all", ["all", "rounds"], "What devices train on: their whole past, or the rounds alone.")
 flags.DEFINE_float("gate_margin", 0.0, "Held-out log loss that the personal model must win by.")
 flags.DEFINE_enum("device_optimizer", "adam", ["adam", "sgd"], "Of the vector on a device.")
@@ -44,12 +47,12 @@ flags.DEFINE_enum("device_optimizer", "adam", ["adam", "sgd"], "Of the vector on
 
 def config(values: flags.FlagValues, protocol: str):  # noqa: ANN201 (a DcclConfig, whose module imports TensorFlow)
     """The configuration that the flags ask for."""
-    from dccl_tf.fleet import FleetConfig
     from dccl_tf.run_config import DcclConfig
-    from dccl_tf.trainer import TrainConfig
 
-    return DcclConfig(
-        protocol=protocol,
+    defaults = DcclConfig(protocol=protocol)
+    pretraining = {name: values[name].value for name in ("epochs", "learning_rate", "weight_decay")}
+    return replace(
+        defaults,
         split=values.split,
         rounds=values.rounds,
         devices=values.devices,
@@ -63,21 +66,21 @@ def config(values: flags.FlagValues, protocol: str):  # noqa: ANN201 (a DcclConf
         dropout=values.dropout,
         negatives=values.negatives,
         batch_positions=values.batch_positions,
-        pretraining=TrainConfig(epochs=values.epochs, learning_rate=values.learning_rate),
-        incremental=TrainConfig(epochs=values.round_epochs, learning_rate=values.round_learning_rate),
-        basis=TrainConfig(epochs=values.basis_epochs, learning_rate=values.basis_learning_rate),
+        pretraining=replace(defaults.pretraining, **{k: v for k, v in pretraining.items() if v is not None}),
+        incremental=replace(defaults.incremental, epochs=values.round_epochs, learning_rate=values.round_learning_rate),
+        basis=replace(defaults.basis, epochs=values.basis_epochs, learning_rate=values.basis_learning_rate),
         beta=values.beta,
         learning=values.learning,
         shared=values.shared,
         offset_pull=values.offset_pull,
         memory=values.memory,
-        fleet=FleetConfig(
+        fleet=replace(
+            defaults.fleet,
             optimizer=values.device_optimizer,
             learning_rate=values.device_learning_rate,
             epochs=values.device_epochs,
             pull=values.pull,
             gate_margin=values.gate_margin,
-            seed=0,
         ),
         precision=values.precision,
         runtime=values.runtime,

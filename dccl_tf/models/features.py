@@ -7,6 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 _MANY_CATEGORIES = 64
+# Standard deviation of an item's new row. Small, as in NCF (He et al., 2017): rows of unit length are noise that a
+# model with a history must first unlearn.
+_START = 0.01
 
 
 class ItemTables(keras.layers.Layer):
@@ -96,7 +99,7 @@ class ItemEmbedding(ItemTables):
         categories_per_item: M, most categories that one item has.
         category_width: of a category embedding.
         """
-        deviations = (width**-0.5, category_width**-0.5)
+        deviations = (_START, _START)
         super().__init__(items, width, categories, categories_per_item, category_width, deviations, **kwargs)
         self.id_width, self.category_width = width, category_width
 

@@ -114,3 +114,14 @@ def test_a_program_runs_by_its_path_from_anywhere_without_installing(program, tm
     )
     assert not done.stderr
     assert "\nflags:\n" in done.stdout
+
+
+def test_without_flags_a_run_is_the_default_one():
+    """A default stands in `DcclConfig`, and once more in --help."""
+    code = (
+        "from absl import flags; from scripts import flags_model; flags.FLAGS(['run']);"
+        "from dccl_tf.run_config import DcclConfig;"
+        "print([flags_model.config(flags.FLAGS, p) == DcclConfig(protocol=p) for p in ('next', 'liked')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[True, True]\n"

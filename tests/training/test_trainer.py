@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -143,3 +144,17 @@ np.save(sys.argv[2], keras.saving.load_model(sys.argv[1])(small.packed()))
         [sys.executable, "-c", program, str(tmp_path / "cloud.keras"), str(tmp_path / "logits.npy")], check=True
     )
     np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), cloud(batch), atol=1e-6)
+
+
+def test_weight_decay_spares_what_it_is_told_to():
+    """Without a gradient one step of rate 0.1 and decay 0.5 leaves 1 - 0.05 of a weight."""
+    decayed, spared = (keras.Variable(tf.ones(3), name=name) for name in ("decayed", "spared"))
+    model = keras.Sequential()
+
+    def loss(batch):
+        return 0.0 * tf.reduce_sum(decayed.value + spared.value), batch["weights"][0, 0]
+
+    config = TrainConfig(epochs=1, learning_rate=0.1, weight_decay=0.5, averaging=0)
+    fit(model, [decayed, spared], loss, lambda epoch: batches(epoch).take(1), config, steps=1, undecayed=[spared])
+    np.testing.assert_allclose(decayed, 0.95, rtol=1e-6)
+    np.testing.assert_array_equal(spared, 1.0)
