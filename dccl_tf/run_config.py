@@ -54,7 +54,7 @@ class DcclConfig:
     )
     simulate: bool = True  # progressive: users have an offset of their own while the first basis is learned
     beta: float = 0.1  # weight of the teachers in Eq. 5 and 7
-    fleet: FleetConfig = field(default_factory=lambda: FleetConfig(pull=320.0, learning_rate=0.01))
+    fleet: FleetConfig = field(default_factory=lambda: FleetConfig(pull=320.0, learning_rate=0.01, gate_margin=-0.02))
     precision: str = "float32"
     runtime: str = "auto"
 

@@ -178,8 +178,8 @@ def _check_manifest(manifest: dccl_pb2.Manifest) -> None:
             f"{MANIFEST}: expected training with a positive learning_rate and epochs and a pull of at least 0, "
             f"got {training.learning_rate}, {training.epochs}, {training.pull}"
         )
-    if not (0.0 <= training.heldout_fraction < 1.0 and 0.0 <= training.gate_margin < math.inf):
+    if not (0.0 <= training.heldout_fraction < 1.0 and math.isfinite(training.gate_margin)):
         raise BundleError(
-            f"{MANIFEST}: expected training.heldout_fraction in [0, 1) and gate_margin of at least 0, "
+            f"{MANIFEST}: expected training.heldout_fraction in [0, 1) and a finite gate_margin, "
             f"got {training.heldout_fraction} and {training.gate_margin}"
         )

@@ -31,7 +31,7 @@ class PersonalizeConfig:
     epochs: int | None = None  # at most
     pull: float | None = None  # precision of the prior at the anchor: n rows share 0.5 * pull * |vector - anchor|^2
     heldout_fraction: float | None = None  # newest interactions, kept for the gate
-    gate_margin: float | None = None  # held-out log loss that personal must win by
+    gate_margin: float | None = None  # held-out log loss that personal must win by; negative: may lose by
     negatives: int | None = None  # drawn for each click that has nothing skipped beside it
     seed: int = 0
     patience: int | None = None  # epochs without a better held-out loss before stopping; None: all epochs are run
@@ -42,7 +42,7 @@ class PersonalizeConfig:
             ("epochs", 1, math.inf),
             ("pull", 0.0, math.inf),
             ("heldout_fraction", 0.0, 1.0),
-            ("gate_margin", 0.0, math.inf),
+            ("gate_margin", -math.inf, math.inf),
             ("negatives", 0, math.inf),
             ("seed", 0, 2.0**32),
             ("patience", 1, math.inf),

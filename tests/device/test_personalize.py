@@ -124,6 +124,8 @@ def test_too_little_to_hold_out_leaves_the_gate_at_0(device, count):
         (0.5, 0.6, 0.0, 0.0),
         (0.6, 0.5, 0.2, 0.0),
         (0.6, 0.5, 0.05, 1.0),
+        (0.5, 0.55, -0.1, 1.0),  # may lose by as much
+        (0.5, 0.65, -0.1, 0.0),
         (None, None, 0.0, 0.0),
         (0.6, None, 0.0, 0.0),
     ],
