@@ -13,6 +13,7 @@ teachers' vectors: those have learned the very clicks that are learned here, and
 them too much (docs/evaluation.md).
 """
 
+from functools import partial
 from typing import Unpack
 
 import keras
@@ -20,9 +21,11 @@ import numpy as np
 import tensorflow as tf
 
 from dccl_tf.cloud_model import CloudModel
+from dccl_tf.data.schema import InteractionLog, Span
 from dccl_tf.evaluate import Evaluator, Vectors, validation
 from dccl_tf.losses import bernoulli_kl, cross_entropy, weighted_sum
 from dccl_tf.momodistill import Teachers
+from dccl_tf.run_config import DcclConfig, training_data, untrained
 from dccl_tf.trainer import Batch, FitOptions, History, LossFunction, TrainConfig, fit
 from dccl_tf.training_data import TrainingData
 
@@ -35,6 +38,12 @@ class Rehearsal(keras.Model):
         self.cloud = cloud
         self.offsets = self.add_weight(name="offsets", shape=(users, cloud.metapatch.length), initializer="zeros")
         self.built = True
+
+    @classmethod
+    def untrained(cls, log: InteractionLog, config: DcclConfig) -> "Rehearsal":
+        """A new one in the sizes of a run."""
+        keras.utils.set_random_seed(config.seed + 1)
+        return cls(untrained(log, config), len(log.users))
 
     def call(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Logits [B, S, C] of the personal models and of f, and |delta|^2 [B]."""
@@ -50,6 +59,32 @@ class Rehearsal(keras.Model):
     def validation(self, judge: Evaluator, profile: np.ndarray) -> float:
         """What training stops by: the personal models' `evaluate.validation`."""
         return validation(judge, self.cloud, Vectors(self.vectors(profile), np.ones(len(profile), np.float32)))
+
+
+def learn_jointly(
+    model: Rehearsal,
+    log: InteractionLog,
+    config: DcclConfig,
+    span: Span,
+    judge: Evaluator,
+    teachers: Teachers | None = None,
+    **options: Unpack[FitOptions],
+) -> History:
+    """`rehearse` with the samples of a span and the settings of a run; stops by the personal models' validation.
+
+    Args:
+      model: what learns, in place.
+      log: all interactions.
+      config: of the run.
+      span: the positions to learn from.
+      judge: of validation.
+      teachers: as for `rehearse`.
+      **options: as in `trainer.fit`.
+    """
+    data = training_data(log, config, span, config.seed + 1)
+    options = {"validate": partial(model.validation, judge, log.users.profile)} | options
+    settings = {"pull": config.offset_pull, "shared": config.shared, "teachers": teachers, "beta": config.beta}
+    return rehearse(model, data, config.pretraining, **settings, **options)
 
 
 def rehearse(

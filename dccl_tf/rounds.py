@@ -27,7 +27,7 @@ from dccl_tf.fleet import FleetConfig, FleetVectors
 from dccl_tf.momodistill import Teachers, distill_cloud, learn_basis
 from dccl_tf.pretrain import pretrain
 from dccl_tf.real_devices import RealDevices
-from dccl_tf.rehearsal import Rehearsal, rehearse
+from dccl_tf.rehearsal import Rehearsal, learn_jointly
 from dccl_tf.run_config import DcclConfig, device_data, evaluators, split_log, training_data, untrained
 from dccl_tf.stages import Stages, write_text
 from dccl_tf.trainer import History, TrainConfig
@@ -227,14 +227,10 @@ class _Run:
         Going on from the last round's model would be cheaper, but the vectors that it was learned beside are gone, and
         it has learned the older clicks too well to need new ones.
         """
-        config = self.config
 
         def make() -> CloudModel:
-            keras.utils.set_random_seed(config.seed + 1)
-            student = Rehearsal(untrained(self.log, config), len(self.log.users))
-            options = {"pull": config.offset_pull, "shared": config.shared, "teachers": teachers, "beta": config.beta}
-            options["validate"] = partial(student.validation, self.valid, self.log.users.profile)
-            self.train(rehearse, name, student, self.data(span, config.seed + 1), config.pretraining, **options)
+            student = Rehearsal.untrained(self.log, self.config)
+            self.train(learn_jointly, name, student, self.log, self.config, span, self.valid, teachers)
             return student.cloud
 
         return self.stages.cloud(name, make)
@@ -281,11 +277,11 @@ class _Run:
         return self._fleet(f"devices{number}", cloud, seen, self.config.fleet, start)
 
     def rebased(self, cloud: CloudModel, seen: list[TrainingData], devices: FleetVectors, number: int) -> FleetVectors:
-        """The devices after their upgrade: U(theta_old, u), or after joint learning, whose U has never seen a vector,
-        U(0, u); and a gate set anew by their held-out clicks."""
+        """The devices after their upgrade: their vectors by the run's policy, and a gate set anew by their held-out
+        clicks."""
         profile, old = tf.constant(self.log.users.profile), tf.constant(devices.vectors)
-        anew = self.config.learning == "joint"
-        vectors = (cloud.encoder.start(profile) if anew else cloud.encoder(old, profile)).numpy()
+        policies = {"reset": lambda: cloud.encoder.start(profile), "rebase": lambda: cloud.encoder(old, profile)}
+        vectors = policies.get(self.config.policy, lambda: old)().numpy()
         return self._fleet(f"rebased{number}", cloud, seen, replace(self.config.fleet, epochs=0), vectors)
 
     def _fleet(
@@ -308,17 +304,23 @@ class _Run:
                 shutil.copytree(self.real_devices(number - 1).folder, real.folder)
             results = real.personalize(bundle, data, self.store)
             seconds = {"seconds": round(time.perf_counter() - began, 2)}
-            facts = real_devices.deliver(bundle, results, devices, self.store, sequence=number + 1)
+            facts = real_devices.deliver(bundle, results, self.sent(devices, number), self.store, sequence=number + 1)
             return real_devices.compare(results, devices) | seconds | facts
 
         return self.stages.facts(f"collected{number}", make)
+
+    def sent(self, devices: FleetVectors, number: int) -> FleetVectors:
+        """What leaves the devices: of a share of them, with noise, where the run asks for it."""
+        random = np.random.default_rng([self.config.seed, number])
+        silent = random.random(len(devices.samples)) >= self.config.upload_share
+        noise = self.config.upload_noise * random.standard_normal(devices.vectors.shape, np.float32)
+        return replace(devices, vectors=devices.vectors + noise, samples=np.where(silent, 0, devices.samples))
 
     def upgraded(self, bundle: Bundle, data: TrainingData, rebased: FleetVectors, number: int) -> dict[str, Any]:
         """The real devices open the new bundle."""
 
         def make() -> dict[str, Any]:
-            policy = "reset" if self.config.learning == "joint" else "rebase"
-            results = self.real_devices(number).upgrade(bundle, data, self.store, policy)
+            results = self.real_devices(number).upgrade(bundle, data, self.store, self.config.policy)
             return real_devices.compare(results, rebased)
 
         return self.stages.facts(f"upgraded{number}", make)

@@ -55,6 +55,9 @@ class DcclConfig:
     simulate: bool = True  # progressive: users have an offset of their own while the first basis is learned
     beta: float = 0.1  # weight of the teachers in Eq. 5 and 7
     fleet: FleetConfig = field(default_factory=lambda: FleetConfig(pull=320.0, learning_rate=0.01, gate_margin=-0.02))
+    after_upgrade: str | None = None  # "rebase", "keep" or "reset" vectors; None: what the way of learning asks for
+    upload_share: float = 1.0  # of the devices, whose vectors reach the cloud
+    upload_noise: float = 0.0  # standard deviation of Gaussian noise on each float of an uploaded vector
     precision: str = "float32"
     runtime: str = "auto"
 
@@ -69,6 +72,17 @@ class DcclConfig:
             raise ValueError(f"learning: expected 'joint' or 'progressive', got {self.learning!r}")
         if self.memory not in ("all", "rounds"):
             raise ValueError(f"memory: expected 'all' or 'rounds', got {self.memory!r}")
+        if self.after_upgrade not in (None, "rebase", "keep", "reset"):
+            raise ValueError(f"after_upgrade: expected 'rebase', 'keep', 'reset' or None, got {self.after_upgrade!r}")
+        if not 0.0 < self.upload_share <= 1.0 or self.upload_noise < 0:
+            raise ValueError(
+                "upload_share, upload_noise: expected a share in (0, 1] and 0 or more, "
+                f"got {self.upload_share} and {self.upload_noise}"
+            )
+        if self.devices and (self.upload_share < 1.0 or self.upload_noise):
+            raise ValueError(
+                f"devices: expected 0, since only a fleet leaves out or blurs uploads, got {self.devices}"
+            )
         if self.shared < 0 or self.offset_pull < 0:
             raise ValueError(f"shared, offset_pull: expected 0 or more, got {self.shared} and {self.offset_pull}")
         at_least_one(rounds=self.rounds, batch_positions=self.batch_positions)
@@ -80,6 +94,12 @@ class DcclConfig:
             raise ValueError(f"rehearsal: expected a share in (0, 1), got {self.rehearsal}")
         if self.beta < 0:
             raise ValueError(f"beta: expected 0 or more, got {self.beta}")
+
+    @property
+    def policy(self) -> str:
+        """What happens to a vector when a new bundle comes. After joint learning, whose U has never seen a vector, it
+        begins again at U(0, u); otherwise U(theta, u) takes it over."""
+        return self.after_upgrade or ("reset" if self.learning == "joint" else "rebase")
 
     def training(self) -> dccl_pb2.Training:
         """The defaults that travel to phones, the same as the fleet's."""

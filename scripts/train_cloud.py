@@ -53,7 +53,7 @@ def _run() -> None:
     from dccl_tf.evaluate import validation
     from dccl_tf.momodistill import distill_cloud, learn_basis
     from dccl_tf.pretrain import pretrain
-    from dccl_tf.rehearsal import Rehearsal, rehearse
+    from dccl_tf.rehearsal import Rehearsal, learn_jointly
 
     values = flags.FLAGS
     config = flags_model.config(values, _PROTOCOL.value)
@@ -70,12 +70,9 @@ def _run() -> None:
     basis = {"beta": config.beta, "pull": config.fleet.pull} | folders
     if _STAGE.value == "rehearse":
         teachers = _teachers(cloud, len(log.users)) if taught else None
-        cloud = run_config.untrained(log, config)
-        student = Rehearsal(cloud, len(log.users))
-        validate = partial(student.validation, judge, log.users.profile)
-        prior = {"pull": config.offset_pull, "shared": config.shared}
-        options = {"teachers": teachers, "beta": config.beta, "validate": validate} | prior | folders
-        rehearse(student, data, config.pretraining, **options)
+        student = Rehearsal.untrained(log, config)
+        learn_jointly(student, log, config, span, judge, teachers, **folders)
+        cloud, validate = student.cloud, partial(student.validation, judge, log.users.profile)
     elif _STAGE.value == "pretrain":
         pretrain(cloud, data, config.pretraining, validate=validate, **folders)
     elif _STAGE.value == "basis":

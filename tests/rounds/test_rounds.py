@@ -9,6 +9,7 @@ from dccl_tf import rounds
 from dccl_tf.data.synthetic import synthetic_log
 from dccl_tf.evaluate import NextEvaluator
 from dccl_tf.findings import protocol_results
+from dccl_tf.fleet import FleetVectors
 from dccl_tf.run_config import DcclConfig, split_log, untrained
 from dccl_tf.study.arms import judged as judged_cell
 from dccl_tf.study.arms import models_by_round
@@ -59,22 +60,22 @@ def test_devices_upload_and_agree_with_the_fleet(finished):
 
 
 def test_killed_run_resumes_to_the_same_numbers(log_and_oracle, finished, tmp_path, monkeypatch):
-    learn = rounds.rehearse
+    learn = rounds.learn_jointly
 
     def killed_beside_teachers(*args, **options):
-        if options["teachers"]:
+        if args[-1]:
             raise KeyboardInterrupt
         return learn(*args, **options)
 
-    monkeypatch.setattr(rounds, "rehearse", killed_beside_teachers)
+    monkeypatch.setattr(rounds, "learn_jointly", killed_beside_teachers)
     with pytest.raises(KeyboardInterrupt):
         rounds.run(log_and_oracle[0], CONFIG, tmp_path, "log")
 
     def only_beside_teachers(*args, **options):
-        assert options["teachers"], "a finished stage ran again"
+        assert args[-1], "a finished stage ran again"
         return learn(*args, **options)
 
-    monkeypatch.setattr(rounds, "rehearse", only_beside_teachers)
+    monkeypatch.setattr(rounds, "learn_jointly", only_beside_teachers)
     resumed = judged(rounds.run(log_and_oracle[0], CONFIG, tmp_path, "log"))
     for name, values in judged(finished[1]).items():
         np.testing.assert_allclose(resumed[name], values, atol=1e-6, err_msg=name)
@@ -137,3 +138,26 @@ def test_oracle_under_next_has_what_it_can_have(log_and_oracle, finished):
 def test_bad_settings_are_named(setting, message):
     with pytest.raises(ValueError, match=message):
         DcclConfig(**setting)
+
+
+def test_a_share_of_the_devices_uploads_and_with_noise(log_and_oracle, tmp_path):
+    """60 users, half of whom are silent by chance; noise of 0.5 has that standard deviation over 60 * 4 floats."""
+    config = dataclasses.replace(CONFIG, devices=0, upload_share=0.5, upload_noise=0.5)
+    run = rounds._Run(log_and_oracle[0], config, tmp_path, "log")
+    devices = FleetVectors(*(np.zeros((60, 4), np.float32), *(np.ones(60) for _ in range(5))))
+    sent = run.sent(devices, number=0)
+    assert 20 <= (sent.samples > 0).sum() <= 40
+    assert sent.vectors.std() == pytest.approx(0.5, rel=0.15)
+    np.testing.assert_array_equal(run.sent(devices, number=0).vectors, sent.vectors)
+    assert not np.array_equal(run.sent(devices, number=1).vectors, sent.vectors)
+
+
+def test_real_devices_do_not_blur_uploads():
+    with pytest.raises(ValueError, match="devices: expected 0, since only a fleet"):
+        dataclasses.replace(CONFIG, devices=5, upload_noise=0.1)
+
+
+def test_policy_after_an_upgrade_follows_the_way_of_learning():
+    assert DcclConfig().policy == "reset"
+    assert DcclConfig(learning="progressive").policy == "rebase"
+    assert DcclConfig(after_upgrade="keep").policy == "keep"
