@@ -80,9 +80,7 @@ class DcclConfig:
                 f"got {self.upload_share} and {self.upload_noise}"
             )
         if self.devices and (self.upload_share < 1.0 or self.upload_noise):
-            raise ValueError(
-                f"devices: expected 0, since only a fleet leaves out or blurs uploads, got {self.devices}"
-            )
+            raise ValueError(f"devices: expected 0, since only a fleet leaves out or blurs uploads, got {self.devices}")
         if self.shared < 0 or self.offset_pull < 0:
             raise ValueError(f"shared, offset_pull: expected 0 or more, got {self.shared} and {self.offset_pull}")
         at_least_one(rounds=self.rounds, batch_positions=self.batch_positions)

@@ -92,7 +92,7 @@ def _plans(study: Any) -> list[Any]:
     return [
         *map(study.plan_of_table, tables),
         *(study.plan_of_figure(name, _QUICK.value) for name in figures),
-        *map(study.plan_of_sweep, study.SWEEPS if ablations == ["all"] else ablations),
+        *map(study.plan_of_sweep, study.ABLATIONS if ablations == ["all"] else ablations),
     ]
 
 

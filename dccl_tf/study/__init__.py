@@ -4,11 +4,11 @@ from dccl_tf.study.arms import run_cell, settings_of
 from dccl_tf.study.figures import FIGURES, plan_of_figure
 from dccl_tf.study.plans import TABLES, plan_of_table
 from dccl_tf.study.run import Study
-from dccl_tf.study.sweeps import SWEEPS, plan_of_sweep
+from dccl_tf.study.sweeps import ABLATIONS, plan_of_sweep
 
 __all__ = [
+    "ABLATIONS",
     "FIGURES",
-    "SWEEPS",
     "TABLES",
     "Study",
     "plan_of_figure",

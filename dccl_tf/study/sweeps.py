@@ -1,14 +1,16 @@
-"""Ablations: one setting of DCCL at a time, each value against the fair baseline.
+"""Ablations: one setting of DCCL at a time, each value against the fair baseline or, on devices, the cloud model.
 
-A sweep is a list of (label, changes). Changes are dotted names of `DcclConfig`'s fields and their values. A new
-ablation is a new entry of SWEEPS.
+A sweep is a list of (label, changes). Changes are dotted names of `DcclConfig`'s fields and their values. What concerns
+devices alone is a list of (label, `DeviceArm`) instead: all of those share one cell, see `device_arms`. A new ablation
+is a new entry of SWEEPS or of DEVICE_SWEEPS.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dccl_tf.arguments import did_you_mean
 from dccl_tf.run_config import DcclConfig
 from dccl_tf.study.cells import Changes
+from dccl_tf.study.device_arms import CLOUD_ALONE, DeviceArm
 from dccl_tf.study.plans import DEVICES, FAIR, Plan, Row
 from dccl_tf.study.settings import changed
 
@@ -38,20 +40,16 @@ SWEEPS = {
     "K": Sweep("Length of the metapatch, K", _values("metapatch_length", 4, 8, 16, 32, 64)),
     "bottleneck": Sweep("Width of the bottleneck, R, at every junction", _everywhere("bottlenecks", 4, 8, 16, 32)),
     "beta": Sweep("Weight of the teachers, beta (Eq. 5 and 7)", _values("beta", 0.0, 0.01, 0.1, 0.3, 1.0)),
-    "device-rate": Sweep(
-        "Learning rate on the device", _values("fleet.learning_rate", 0.005, 0.02, 0.05, 0.1, 0.2), models=("DCCL-e",)
-    ),
-    "device-epochs": Sweep("Epochs on the device, at most", _values("fleet.epochs", 1, 3, 10, 30), models=("DCCL-e",)),
-    "pull": Sweep(
-        "Precision of the prior that holds a vector near its start",
-        _values("fleet.pull", 0.0, 10.0, 40.0, 160.0, 640.0),
-        models=("DCCL-e",),
-    ),
-    "gate": Sweep(
-        "Gate: held-out log loss that the personal model must win by (-1000: always open)",
-        _values("fleet.gate_margin", -1000.0, 0.0, 0.01, 0.03),
-    ),
     "history": Sweep("Length of the history that a model sees, T", _values("history_length", 10, 20, 50, 100)),
+    "upgrade": Sweep(
+        "What happens to a vector when a new bundle comes", _values("after_upgrade", "reset", "keep", "rebase")
+    ),
+    "uploads": Sweep("Share of the devices that upload", _values("upload_share", 0.01, 0.1, 1.0), models=(DEVICES,)),
+    "noise": Sweep(
+        "Noise on each float of an uploaded vector, whose prior has a standard deviation of 0.056",
+        _values("upload_noise", 0.0, 0.03, 0.1, 0.3),
+        models=(DEVICES,),
+    ),
     "learning": Sweep(
         "f, basis and encoder learned at once beside a vector of every user, or one after the other (Eq. 5, then 7)",
         _values("learning", "progressive", "joint"),
@@ -72,19 +70,87 @@ SWEEPS = {
 }
 
 
+def _settings(name: str, *values: float) -> dict[str, DeviceArm]:
+    return {str(value): DeviceArm(fleet=((name, value),)) for value in values}
+
+
+_GRID = {"rates": (3e-4, 1e-3, 3e-3), "pulls": (100.0, 3000.0)}
+
+DEVICE_SWEEPS: dict[str, tuple[str, dict[str, DeviceArm]]] = {
+    "device-rate": ("Learning rate on the device", _settings("learning_rate", 0.001, 0.003, 0.01, 0.03, 0.1)),
+    "device-epochs": ("Epochs on the device, at most", _settings("epochs", 1, 3, 10, 30)),
+    "pull": (
+        "Precision of the prior that holds a vector near its start",
+        _settings("pull", 0.0, 40.0, 320.0, 1280.0),
+    ),
+    "gate": (
+        "Gate: held-out log loss that the personal model must win by (-1000: always open)",
+        _settings("gate_margin", 0.02, 0.0, -0.02, -0.05, -1000.0),
+    ),
+    "held-out": ("Share of the clicks held out", _settings("heldout_fraction", 0.1, 0.2, 0.4)),
+    "start": (
+        "Where vectors begin, and what the prior holds them near",
+        {
+            "U(0, u)": DeviceArm(),
+            "0": DeviceArm(start="zero"),
+            "mean of U(0, u)": DeviceArm(start="mean"),
+            "random": DeviceArm(start="random"),
+        },
+    ),
+    "what-learns": (
+        "What a device trains (of six rates and priors each, what validation prefers; of the metapatch the default)",
+        {
+            "metapatch": DeviceArm(),
+            "all parameters of the patches": DeviceArm(learns="patches", **_GRID),
+            "last layer": DeviceArm(learns="last", **_GRID),
+            "all layers above the first junction": DeviceArm(learns="head", **_GRID),
+        },
+    ),
+}
+
+ABLATIONS = (*SWEEPS, *DEVICE_SWEEPS)
+
+
+def device_arms() -> dict[str, DeviceArm]:
+    """Every arm once, by the name of its model in the cell: "default", or "sweep: label"."""
+    arms = {"default": DeviceArm()}
+    for name, (_, variations) in DEVICE_SWEEPS.items():
+        arms |= {f"{name}: {label}": arm for label, arm in variations.items() if not _is_default(arm)}
+    return arms
+
+
+def _is_default(arm: DeviceArm) -> bool:
+    config = DcclConfig().fleet
+    return replace(arm, fleet=()) == DeviceArm() and arm.settings(config) == [config]
+
+
+def _plan_of_device_sweep(name: str) -> Plan:
+    title, variations = DEVICE_SWEEPS[name]
+    rows = [Row(CLOUD_ALONE, "devices", CLOUD_ALONE)]
+    for label, arm in variations.items():
+        default = _is_default(arm)
+        rows.append(
+            Row(f"{label} (default)" if default else label, "devices", "default" if default else f"{name}: {label}")
+        )
+    pairs = tuple((row.label, CLOUD_ALONE) for row in rows[1:])
+    return Plan(f"ablation-{name}", f"Ablation: {title}", tuple(rows), pairs)
+
+
 def plan_of_sweep(name: str) -> Plan:
     """The plan of one ablation: every variation's models, each against the fair baseline of the same run.
 
     Raises:
       ValueError: there is no such sweep.
     """
+    if name in DEVICE_SWEEPS:
+        return _plan_of_device_sweep(name)
     if name not in SWEEPS:
-        guess = did_you_mean(name, SWEEPS)
-        raise ValueError(f"ablation: expected 'all' or one of {', '.join(SWEEPS)}, got {name!r}{guess}")
-    sweep = SWEEPS[name]
+        guess = did_you_mean(name, ABLATIONS)
+        raise ValueError(f"ablation: expected 'all' or one of {', '.join(ABLATIONS)}, got {name!r}{guess}")
+    sweep, default = SWEEPS[name], DcclConfig(devices=0)
     rows, pairs = [], []
     for label, changes in sweep.variations:
-        label += " (default)" if changed(DcclConfig(), changes) == DcclConfig() else ""
+        label += " (default)" if changed(default, changes) == default else ""
         fair = Row(f"{label}: {FAIR}", "dccl", FAIR, changes)
         ours = [Row(f"{label}: {model}", "dccl", model, changes) for model in sweep.models]
         rows += [fair, *ours]

@@ -9,10 +9,10 @@ from dccl_tf.study.arms import settings_of
 from dccl_tf.study.cells import Cell
 from dccl_tf.study.plans import TABLES, plan_of_table
 from dccl_tf.study.settings import changed
-from dccl_tf.study.sweeps import SWEEPS, plan_of_sweep
+from dccl_tf.study.sweeps import ABLATIONS, plan_of_sweep
 
 
-@pytest.mark.parametrize("plan", [*TABLES.values(), *map(plan_of_sweep, SWEEPS)], ids=lambda plan: plan.name)
+@pytest.mark.parametrize("plan", [*TABLES.values(), *map(plan_of_sweep, ABLATIONS)], ids=lambda plan: plan.name)
 def test_every_pair_is_of_rows_and_every_cell_has_settings(plan):
     labels = [row.label for row in plan.rows]
     assert len(set(labels)) == len(labels)
