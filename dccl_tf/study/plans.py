@@ -101,8 +101,8 @@ TABLES = {
         note=(
             "*DIN* was pretrained on the first half and has not seen the second, as in the paper. Two fair baselines: "
             "*DIN, same data* is the better, by validation, of one that went on with the second half and one that "
-            "learned anew from both; *DIN, retrained* always learned anew, as DCCL-m does. *DIN with user ids* did so too, "
-            "and embeds who the user is, in the cloud: it can remember what the window forgets."
+            "learned anew from both; *DIN, retrained* always learned anew, as DCCL-m does. *DIN with user ids* did so, "
+            "too, and embeds who the user is, in the cloud: it can remember what the window forgets."
         ),
     ),
 }
