@@ -11,6 +11,9 @@ directions in which they do. They are thrown away; devices find their own vector
 `shared` keeps f good for whom no vector is known. The terms with beta are Eq. 5 and 7. The students never see the
 teachers' vectors: those have learned the very clicks that are learned here, and a student that may read them trusts
 them too much (docs/evaluation.md).
+
+At the end (`learn_jointly`), before the offsets are thrown away, the personal models as they are teach f and the next
+personal models by the same loss: MoMoDistill with teachers in the very basis that ships.
 """
 
 from functools import partial
@@ -70,7 +73,8 @@ def learn_jointly(
     teachers: Teachers | None = None,
     **options: Unpack[FitOptions],
 ) -> History:
-    """`rehearse` with the samples of a span and the settings of a run; stops by the personal models' validation.
+    """Learns the samples of a span with the settings of a run: `rehearse`, and again with its own personal models for
+    teachers. Each part stops by the personal models' validation.
 
     Args:
       model: what learns, in place.
@@ -78,13 +82,26 @@ def learn_jointly(
       config: of the run.
       span: the positions to learn from.
       judge: of validation.
-      teachers: as for `rehearse`.
+      teachers: as for `rehearse`, in its first part.
       **options: as in `trainer.fit`.
+
+    Returns:
+      Both parts, one after the other.
     """
-    data = training_data(log, config, span, config.seed + 1)
-    options = {"validate": partial(model.validation, judge, log.users.profile)} | options
-    settings = {"pull": config.offset_pull, "shared": config.shared, "teachers": teachers, "beta": config.beta}
-    return rehearse(model, data, config.pretraining, **settings, **options)
+    data, profile, pull = training_data(log, config, span, config.seed + 1), log.users.profile, config.offset_pull
+    options = {"name": "rehearse", "validate": partial(model.validation, judge, profile)} | options
+    settings = {"shared": config.shared, "teachers": teachers, "beta": config.beta}
+    first = rehearse(model, data, config.pretraining, pull=pull, **settings, **options)
+    if not config.closing_beta:
+        return first
+    own = Teachers(model.cloud.copy(), model.vectors(profile), np.ones(len(profile), bool))
+    options["name"] += "-closing"
+    if options.get("checkpoint_dir"):
+        options["checkpoint_dir"] /= "closing"
+    last = rehearse(
+        model, data, config.closing, pull=pull, shared=1.0, teachers=own, beta=config.closing_beta, **options
+    )
+    return History(first.loss + last.loss, first.validation + last.validation, len(first.loss) + last.best_epoch)
 
 
 def rehearse(

@@ -3,7 +3,7 @@
 `rounds` puts these together; the programs that do one stage alone use them too.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dccl_tf.arguments import at_least_one
 from dccl_tf.cloud_model import CloudModel
@@ -48,6 +48,8 @@ class DcclConfig:
     learning: str = "joint"  # f, Theta and U at once (`rehearsal`); "progressive": Eq. 5, then Eq. 7, as in the paper
     shared: float = 0.3  # joint: weight of f's own loss beside the personal models'
     offset_pull: float = 320.0  # joint: precision of the prior of the users' offsets in the cloud
+    closing: TrainConfig | None = None  # joint: at the end personal models teach f; None becomes 2 slower epochs
+    closing_beta: float = 3.0  # joint: their weight; 0 leaves these epochs out
     memory: str = "all"  # what devices train on: "all" that their users ever did, or the "rounds" alone
     rehearsal: float = (
         0.4  # progressive: newest share of the pretraining half on which the basis is learned before f sees it
@@ -66,6 +68,9 @@ class DcclConfig:
             raise ValueError(f"protocol: expected 'next' or 'liked', got {self.protocol!r}")
         if self.pretraining is None:
             object.__setattr__(self, "pretraining", DIN_TRAINING[self.protocol])
+        if self.closing is None:
+            rate = self.pretraining.learning_rate / 3
+            object.__setattr__(self, "closing", replace(self.pretraining, epochs=2, learning_rate=rate, patience=0))
         if self.split not in ("halves", "time"):
             raise ValueError(f"split: expected 'halves' or 'time', got {self.split!r}")
         if self.learning not in ("joint", "progressive"):
@@ -90,8 +95,8 @@ class DcclConfig:
             raise ValueError(f"devices: expected 0 or more, got {self.devices}")
         if not 0.0 < self.rehearsal < 1.0:
             raise ValueError(f"rehearsal: expected a share in (0, 1), got {self.rehearsal}")
-        if self.beta < 0:
-            raise ValueError(f"beta: expected 0 or more, got {self.beta}")
+        if self.beta < 0 or self.closing_beta < 0:
+            raise ValueError(f"beta, closing_beta: expected 0 or more, got {self.beta} and {self.closing_beta}")
 
     @property
     def policy(self) -> str:

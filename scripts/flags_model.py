@@ -40,6 +40,9 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_float("shared", 0.3, "joint: weight of f's own loss beside the personal models'.", lower_bound=0.0)
 flags.DEFINE_float("offset_pull", 320.0, "joint: precision of the prior of the users' vectors in the cloud.")
+flags.DEFINE_float(
+    "closing_beta", 3.0, "joint: weight of the personal models as f's teachers at the end.", lower_bound=0.0
+)
 flags.DEFINE_enum("memory", "all", ["all", "rounds"], "What devices train on: their whole past, or the rounds alone.")
 flags.DEFINE_float("gate_margin", -0.02, "Held-out log loss that personal must win by; negative: may lose by.")
 flags.DEFINE_enum("device_optimizer", "adam", ["adam", "sgd"], "Of the vector on a device.")
@@ -73,6 +76,8 @@ def config(values: flags.FlagValues, protocol: str):  # noqa: ANN201 (a DcclConf
         learning=values.learning,
         shared=values.shared,
         offset_pull=values.offset_pull,
+        closing=None,
+        closing_beta=values.closing_beta,
         memory=values.memory,
         fleet=replace(
             defaults.fleet,

@@ -56,7 +56,10 @@ SWEEPS = {
     ),
     "shared": Sweep("Weight of f's own loss beside the personal models'", _values("shared", 0.1, 0.3, 1.0)),
     "offset-pull": Sweep(
-        "Precision of the prior of the users' vectors in the cloud", _values("offset_pull", 10.0, 40.0, 160.0)
+        "Precision of the prior of the users' vectors in the cloud", _values("offset_pull", 80.0, 320.0, 1280.0)
+    ),
+    "closing": Sweep(
+        "Weight of the personal models as f's teachers at the end", _values("closing_beta", 0.0, 1.0, 3.0)
     ),
     "memory": Sweep("What devices train on: their whole past, or the rounds alone", _values("memory", "rounds", "all")),
     "rehearsal": Sweep(

@@ -1,14 +1,17 @@
 """Joint learning of f, Theta, U and the users' offsets on a small synthetic log."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from dccl_tf.losses import bernoulli_kl, cross_entropy
 from dccl_tf.momodistill import Teachers
-from dccl_tf.rehearsal import Rehearsal, _loss, rehearse
+from dccl_tf.rehearsal import Rehearsal, _loss, learn_jointly, rehearse
+from dccl_tf.run_config import evaluators, joined, split_log, training_data
 from dccl_tf.trainer import TrainConfig
-from tests.training.conftest import USERS
+from tests.training.conftest import CONFIG, USERS
 
 
 def teachers(cloud) -> Teachers:
@@ -72,3 +75,22 @@ def test_student_as_its_own_teacher_is_refused(cloud, data):
     taught = Teachers(cloud, np.zeros((USERS, 4), np.float32), np.ones(USERS, bool))
     with pytest.raises(ValueError, match="student itself"):
         rehearse(Rehearsal(cloud, USERS), data, TrainConfig(epochs=1), pull=1.0, shared=0.3, teachers=taught, beta=0.1)
+
+
+def test_at_the_end_personal_models_teach_f(log, tmp_path):
+    """Two parts, 2 + 2 epochs. The second draws f to the personal models: KL to them falls where it is weighed."""
+    found = {}
+    for beta in (0.0, 30.0):
+        config = replace(CONFIG, pretraining=TrainConfig(epochs=2, learning_rate=0.02), closing_beta=beta)
+        model, split = Rehearsal.untrained(log, config), split_log(log, config)
+        judge = evaluators(log, split, config)[0]
+        folder = tmp_path / str(beta)
+        history = learn_jointly(model, log, config, joined(split, "all"), judge, checkpoint_dir=folder)
+        assert len(history.loss) == len(history.validation) == (4 if beta else 2)
+        batch = next(iter(training_data(log, config, joined(split, "all"), 0)(0)))
+        own = model.cloud(batch, theta=tf.gather(model.vectors(log.users.profile), batch["users"]))
+        found[beta] = float(tf.reduce_mean(bernoulli_kl(own, model.cloud(batch))))
+        again = Rehearsal.untrained(log, config)
+        learn_jointly(again, log, config, joined(split, "all"), judge, checkpoint_dir=folder)  # finished: only loads
+        np.testing.assert_allclose(again.offsets.numpy(), model.offsets.numpy(), atol=1e-6)
+    assert found[30.0] < found[0.0]
