@@ -22,6 +22,7 @@ from typing import Unpack
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.schema import InteractionLog, Span
@@ -73,8 +74,9 @@ def learn_jointly(
     teachers: Teachers | None = None,
     **options: Unpack[FitOptions],
 ) -> History:
-    """Learns the samples of a span with the settings of a run: `rehearse`, and again with its own personal models for
-    teachers. Each part stops by the personal models' validation.
+    """Learns the samples of a span with the settings of a run: `rehearse`, which stops by the personal models'
+    validation, and again with its own personal models for teachers, which counts only if validation of f and of the
+    personal models together is the better for it.
 
     Args:
       model: what learns, in place.
@@ -86,22 +88,30 @@ def learn_jointly(
       **options: as in `trainer.fit`.
 
     Returns:
-      Both parts, one after the other.
+      The first part's.
     """
-    data, profile, pull = training_data(log, config, span, config.seed + 1), log.users.profile, config.offset_pull
-    options = {"name": "rehearse", "validate": partial(model.validation, judge, profile)} | options
+    data, profile = training_data(log, config, span, config.seed + 1), log.users.profile
+    personal = partial(model.validation, judge, profile)
+    options = {"name": "rehearse", "validate": personal} | options
     settings = {"shared": config.shared, "teachers": teachers, "beta": config.beta}
-    first = rehearse(model, data, config.pretraining, pull=pull, **settings, **options)
+    history = rehearse(model, data, config.pretraining, pull=config.offset_pull, **settings, **options)
     if not config.closing_beta:
-        return first
+        return history
+
+    def both() -> float:
+        return (personal() + validation(judge, model.cloud)) / 2
+
+    before, worth = model.get_weights(), both()
     own = Teachers(model.cloud.copy(), model.vectors(profile), np.ones(len(profile), bool))
-    options["name"] += "-closing"
+    settings = {"shared": 1.0, "teachers": own, "beta": config.closing_beta}
+    options |= {"name": f"{options['name']}-closing", "validate": both}
     if options.get("checkpoint_dir"):
         options["checkpoint_dir"] /= "closing"
-    last = rehearse(
-        model, data, config.closing, pull=pull, shared=1.0, teachers=own, beta=config.closing_beta, **options
-    )
-    return History(first.loss + last.loss, first.validation + last.validation, len(first.loss) + last.best_epoch)
+    closing = rehearse(model, data, config.closing, pull=config.offset_pull, **settings, **options)
+    if max(closing.validation) <= worth:
+        logging.info("%s: worth %.4f before and %.4f after, left out", options["name"], worth, max(closing.validation))
+        model.set_weights(before)
+    return history
 
 
 def rehearse(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from dccl_tf import rehearsal
 from dccl_tf.losses import bernoulli_kl, cross_entropy
 from dccl_tf.momodistill import Teachers
 from dccl_tf.rehearsal import Rehearsal, _loss, learn_jointly, rehearse
@@ -77,20 +78,23 @@ def test_student_as_its_own_teacher_is_refused(cloud, data):
         rehearse(Rehearsal(cloud, USERS), data, TrainConfig(epochs=1), pull=1.0, shared=0.3, teachers=taught, beta=0.1)
 
 
-def test_at_the_end_personal_models_teach_f(log, tmp_path):
-    """Two parts, 2 + 2 epochs. The second draws f to the personal models: KL to them falls where it is weighed."""
-    found = {}
-    for beta in (0.0, 30.0):
+@pytest.mark.parametrize("gained", [True, False])
+def test_at_the_end_personal_models_teach_f_if_validation_gains(log, tmp_path, monkeypatch, gained):
+    """The end draws f to the personal models: KL to them falls. Where validation does not gain, it never happened."""
+
+    def learned(beta: float, epochs: int = 2) -> tuple[Rehearsal, float]:
         config = replace(CONFIG, pretraining=TrainConfig(epochs=2, learning_rate=0.02), closing_beta=beta)
+        # What is judged: the epochs to do, then f and the personal models before the end, and 1.0 ever after.
+        judged = iter([0.0] * epochs + [0.0 if gained else 2.0] * 2)
+        monkeypatch.setattr(rehearsal, "validation", lambda *_: next(judged, 1.0))
         model, split = Rehearsal.untrained(log, config), split_log(log, config)
-        judge = evaluators(log, split, config)[0]
-        folder = tmp_path / str(beta)
-        history = learn_jointly(model, log, config, joined(split, "all"), judge, checkpoint_dir=folder)
-        assert len(history.loss) == len(history.validation) == (4 if beta else 2)
-        batch = next(iter(training_data(log, config, joined(split, "all"), 0)(0)))
+        span, judge = joined(split, "all"), evaluators(log, split, config)[0]
+        history = learn_jointly(model, log, config, span, judge, checkpoint_dir=tmp_path / str(beta))
+        assert len(history.loss) == 2
+        batch = next(iter(training_data(log, config, span, 0)(0)))
         own = model.cloud(batch, theta=tf.gather(model.vectors(log.users.profile), batch["users"]))
-        found[beta] = float(tf.reduce_mean(bernoulli_kl(own, model.cloud(batch))))
-        again = Rehearsal.untrained(log, config)
-        learn_jointly(again, log, config, joined(split, "all"), judge, checkpoint_dir=folder)  # finished: only loads
-        np.testing.assert_allclose(again.offsets.numpy(), model.offsets.numpy(), atol=1e-6)
-    assert found[30.0] < found[0.0]
+        return model, float(tf.reduce_mean(bernoulli_kl(own, model.cloud(batch))))
+
+    (_, without), (model, with_end), (again, _) = learned(0.0), learned(30.0), learned(30.0, epochs=0)
+    assert with_end < without if gained else with_end == pytest.approx(without, rel=1e-5)
+    np.testing.assert_allclose(again.offsets.numpy(), model.offsets.numpy(), atol=1e-6)  # from its checkpoints
