@@ -10,7 +10,7 @@ from dccl_tf.data.synthetic import synthetic_log
 from dccl_tf.evaluate import NextEvaluator
 from dccl_tf.findings import protocol_results
 from dccl_tf.fleet import FleetVectors
-from dccl_tf.run_config import DcclConfig, split_log, untrained
+from dccl_tf.run_config import DcclConfig, device_data, split_log, untrained
 from dccl_tf.study.arms import judged as judged_cell
 from dccl_tf.study.arms import models_by_round
 from dccl_tf.trainer import TrainConfig
@@ -161,3 +161,13 @@ def test_policy_after_an_upgrade_follows_the_way_of_learning():
     assert DcclConfig().policy == "reset"
     assert DcclConfig(learning="progressive").policy == "rebase"
     assert DcclConfig(after_upgrade="keep").policy == "keep"
+
+
+def test_devices_log_their_whole_past_or_the_rounds_alone(log_and_oracle):
+    """By round 1 of 2: pretraining and two rounds, or the two rounds; each span as the split has it."""
+    config = dataclasses.replace(CONFIG, rounds=2)
+    split = split_log(log_and_oracle[0], config)
+    whole = device_data(log_and_oracle[0], config, split, round_number=1)
+    assert [data.span for data in whole] == [split.pretrain, *split.rounds]
+    rounds_alone = device_data(log_and_oracle[0], dataclasses.replace(config, memory="rounds"), split, round_number=0)
+    assert [data.span for data in rounds_alone] == [split.rounds[0]]
