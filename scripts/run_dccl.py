@@ -16,7 +16,7 @@ if not __package__:
     import _root  # noqa: F401 (run by its path)
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from absl import flags, logging
@@ -45,20 +45,19 @@ def _run() -> None:
     log, oracle = flags_data.load_log(values)
     logging.info("%s", log.source)
     protocols = _PROTOCOLS.value or (["next"] if log.labels is None else ["next", "liked"])
-    config = flags_model.config(values, protocols[0])
-    configs = {name: replace(config, protocol=name) for name in protocols}
-    folder = Path(_OUTPUT_DIR.value or f"runs/{values.dataset}-seed{config.seed}")
+    configs = {name: flags_model.config(values, name) for name in protocols}
+    folder = Path(_OUTPUT_DIR.value or f"runs/{values.dataset}-seed{values.seed}")
     found = {}
-    for name, one in configs.items():
+    for name, config in configs.items():
         logging.info("Protocol %s", name)
-        outcome = rounds.run(log, one, folder / name, log_identity(log))
-        found[name] = protocol_results(log, one, outcome, oracle)
+        outcome = rounds.run(log, config, folder / name, log_identity(log))
+        found[name] = protocol_results(log, config, outcome, oracle)
     results = Results(
         dataset=values.dataset,
         source=log.source,
         counts=log.counts,
-        seed=config.seed,
-        settings=jsonable({key: value for key, value in asdict(config).items() if key != "protocol"}),
+        seed=values.seed,
+        settings=jsonable({name: asdict(config) for name, config in configs.items()}),
         seconds=round(time.perf_counter() - began, 1),
         protocols=found,
         **programs.provenance("dccl-run"),

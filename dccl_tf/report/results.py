@@ -70,7 +70,7 @@ class Results:
     source: str
     counts: dict[str, int]  # what loading read, kept and left out
     seed: int
-    settings: dict[str, Any]
+    settings: dict[str, Any]  # of each protocol
     versions: dict[str, str]
     command: str
     seconds: float
