@@ -1,6 +1,7 @@
 """What every program needs: its help, its environment before TensorFlow is imported, and errors as one line."""
 
 import importlib.metadata
+import logging as python_logging
 import os
 import platform
 import sys
@@ -12,6 +13,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 from absl import app, flags, logging
+
+python_logging.getLogger("tensorflow").setLevel(python_logging.ERROR)  # it warns of every new shape of a batch
 
 
 def start(main: Callable[[list[str]], int | None], module: str, *flag_modules: str, words: bool = False) -> None:
