@@ -12,8 +12,8 @@ directions in which they do. They are thrown away; devices find their own vector
 teachers' vectors: those have learned the very clicks that are learned here, and a student that may read them trusts
 them too much (docs/evaluation.md).
 
-At the end (`learn_jointly`), before the offsets are thrown away, the personal models as they are teach f and the next
-personal models by the same loss: MoMoDistill with teachers in the very basis that ships.
+At the end (`learn_jointly`) the fleet finds the vectors that devices will find on this model, and these personal
+models teach f and the personal models by the same loss: MoMoDistill with teachers in the very basis that ships.
 """
 
 from functools import partial
@@ -24,6 +24,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from dccl_tf import fleet
 from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.schema import InteractionLog, Span
 from dccl_tf.evaluate import Evaluator, Vectors, validation
@@ -32,6 +33,7 @@ from dccl_tf.momodistill import Teachers
 from dccl_tf.run_config import DcclConfig, training_data, untrained
 from dccl_tf.trainer import Batch, FitOptions, History, LossFunction, TrainConfig, fit
 from dccl_tf.training_data import TrainingData
+from device_runtime import heldout_rows, training_schedule
 
 
 class Rehearsal(keras.Model):
@@ -75,8 +77,8 @@ def learn_jointly(
     **options: Unpack[FitOptions],
 ) -> History:
     """Learns the samples of a span with the settings of a run: `rehearse`, which stops by the personal models'
-    validation, and again with its own personal models for teachers, which counts only if validation of f and of the
-    personal models together is the better for it.
+    validation, and again with the model's simulated devices for teachers, which counts only if validation of f and of
+    the personal models together is the better for it.
 
     Args:
       model: what learns, in place.
@@ -101,8 +103,12 @@ def learn_jointly(
     def both() -> float:
         return (personal() + validation(judge, model.cloud)) / 2
 
-    before, worth = model.get_weights(), both()
-    own = Teachers(model.cloud.copy(), model.vectors(profile), np.ones(len(profile), bool))
+    before = model.get_weights()
+    samples = training_data(log, config, span, config.seed + 100)
+    order = {"schedule": training_schedule, "heldout_rows": heldout_rows}
+    vectors = fleet.personalize(model.cloud, [samples], config.fleet, **order).vectors
+    model.offsets.assign(vectors - model.cloud.encoder.start(tf.constant(profile)))
+    worth, own = both(), Teachers(model.cloud.copy(), vectors, np.ones(len(profile), bool))
     settings = {"shared": 1.0, "teachers": own, "beta": config.closing_beta}
     options |= {"name": f"{options['name']}-closing", "validate": both}
     if options.get("checkpoint_dir"):

@@ -48,7 +48,7 @@ class DcclConfig:
     learning: str = "joint"  # f, Theta and U at once (`rehearsal`); "progressive": Eq. 5, then Eq. 7, as in the paper
     shared: float = 0.3  # joint: weight of f's own loss beside the personal models'
     offset_pull: float = 320.0  # joint: precision of the prior of the users' offsets in the cloud
-    closing: TrainConfig | None = None  # joint: at the end personal models teach f; None becomes 2 slower epochs
+    closing: TrainConfig | None = None  # joint: at the end simulated devices teach f; None becomes 2 slower epochs
     closing_beta: float = 3.0  # joint: their weight; 0 leaves these epochs out
     memory: str = "all"  # what devices train on: "all" that their users ever did, or the "rounds" alone
     rehearsal: float = (
