@@ -100,6 +100,8 @@ class Study:
                 body, data = table_section(plan, self.dataset, tables), {t.protocol: _as_json(t) for t in tables}
             else:
                 body, data = self._figure(plan, collectors, log)
+                if not data:  # this protocol has nothing to show in it
+                    continue
             name, today = f"{plan.name}-{self.dataset}", date.today().isoformat()
             found = {"title": plan.title, "dataset": self.dataset, "source": log.source, "date": today}
             path = self.output / "results" / f"{name}.json"
