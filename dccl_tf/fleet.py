@@ -61,6 +61,19 @@ class FleetVectors:
     cloud_loss: np.ndarray  # [U] held-out log loss with gate 0; NaN without held-out rows
     personal_loss: np.ndarray  # [U] the same with gate 1
 
+    @classmethod
+    def new(cls, vectors: np.ndarray) -> "FleetVectors":
+        """Devices that have learned nothing yet: their start [U, K], gate 0."""
+        users = len(vectors)
+        return cls(
+            vectors=np.array(vectors, np.float32),
+            gates=np.zeros(users, np.float32),
+            samples=np.zeros(users, np.int64),
+            heldout_samples=np.zeros(users, np.int64),
+            cloud_loss=np.full(users, np.nan),
+            personal_loss=np.full(users, np.nan),
+        )
+
 
 @dataclass(frozen=True)
 class DeviceRows:
@@ -94,16 +107,7 @@ def personalize(
       One row for each user of the log.
     """
     profile = data[0].log.users.profile
-    users = len(profile)
-    vectors = np.array(cloud.encoder.start(tf.constant(profile)) if start is None else start, np.float32)
-    result = FleetVectors(
-        vectors=vectors,
-        gates=np.zeros(users, np.float32),
-        samples=np.zeros(users, np.int64),
-        heldout_samples=np.zeros(users, np.int64),
-        cloud_loss=np.full(users, np.nan),
-        personal_loss=np.full(users, np.nan),
-    )
+    result = FleetVectors.new(cloud.encoder.start(tf.constant(profile)) if start is None else start)
     counts = sum(np.maximum(phase.span.stop - phase.span.start, 0) for phase in data)
     by_activity = np.argsort(-counts, kind="stable")
     by_activity = by_activity[counts[by_activity] > 0]

@@ -277,11 +277,12 @@ class _Run:
         return self._fleet(f"devices{number}", cloud, seen, self.config.fleet, start)
 
     def rebased(self, cloud: CloudModel, seen: list[TrainingData], devices: FleetVectors, number: int) -> FleetVectors:
-        """The devices after their upgrade: their vectors by the run's policy, and a gate set anew by their held-out
-        clicks."""
+        """The devices after their upgrade, by the run's policy: as new ones; or with their vectors, taken over or kept,
+        and a gate set anew by their held-out clicks."""
         profile, old = tf.constant(self.log.users.profile), tf.constant(devices.vectors)
-        policies = {"reset": lambda: cloud.encoder.start(profile), "rebase": lambda: cloud.encoder(old, profile)}
-        vectors = policies.get(self.config.policy, lambda: old)().numpy()
+        if self.config.policy == "reset":
+            return FleetVectors.new(cloud.encoder.start(profile))
+        vectors = (cloud.encoder(old, profile) if self.config.policy == "rebase" else old).numpy()
         return self._fleet(f"rebased{number}", cloud, seen, replace(self.config.fleet, epochs=0), vectors)
 
     def _fleet(

@@ -56,6 +56,7 @@ def test_devices_upload_and_agree_with_the_fleet(finished):
     assert facts["median_difference"] < 1e-5
     assert facts["receipts"] == {"ACCEPTED": facts["uploads_real"] + facts["uploads_simulated"]}
     assert facts["upgraded"]["median_difference"] < 1e-5
+    assert facts["upgraded"]["equal_gates"] == 5
     assert [bundle.manifest.parent for bundle in finished[1].bundles] == [b"", finished[1].bundles[0].identity]
 
 
