@@ -1,11 +1,11 @@
 """The fleet: all devices' personalisation (Eq. 3) at once, each row of a table one device's vector.
 
-It does what docs/protocol.md asks of a device, step by step, on the same samples in the same order, so that the
-table equals what phones would upload. What lies below the first junction is the same for every epoch and is
+It does what docs/protocol.md asks of a device, step by step, on the same samples in the device runtime's own order, so
+that the table equals what phones would upload. What lies below the first junction is the same for every epoch and is
 computed once; a step is then a few batched matrix products over all devices.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -18,11 +18,7 @@ from dccl_tf.losses import cross_entropy
 from dccl_tf.progress import progress
 from dccl_tf.training_data import TrainingData
 from dccl_tf.vector_optimizer import VectorState
-
-# Both come from the device runtime (`device_runtime.training_schedule`, `device_runtime.heldout_rows`), so that
-# there is one definition of a device's order of training.
-Schedule = Callable[..., np.ndarray]
-HeldOut = Callable[..., np.ndarray]
+from device_runtime import heldout_rows, training_schedule
 
 
 @dataclass(frozen=True)
@@ -89,8 +85,6 @@ def personalize(
     data: Sequence[TrainingData],
     config: FleetConfig,
     *,
-    schedule: Schedule,
-    heldout_rows: HeldOut,
     start: np.ndarray | None = None,
 ) -> FleetVectors:
     """Trains the vector of every user who has samples in `data`; with 0 epochs it only weighs them.
@@ -99,8 +93,6 @@ def personalize(
       cloud: f, Theta and U; all frozen.
       data: the samples that devices have logged, phase by phase, oldest first.
       config: how a device trains.
-      schedule: order of training of one device, see `device_runtime.training_schedule`.
-      heldout_rows: which rows a device holds out, see `device_runtime.heldout_rows`.
       start: [U, K] where the devices begin; U(0, u) by default.
 
     Returns:
@@ -116,7 +108,7 @@ def personalize(
         for chunk in bar:
             members = np.sort(chunk)
             rows = encode(cloud, [phase.of_users(members) for phase in data])
-            _Chunk(cloud, rows, config, schedule, heldout_rows).train(members, result)
+            _Chunk(cloud, rows, config).train(members, result)
     return result
 
 
@@ -158,9 +150,7 @@ def encode(cloud: CloudModel, data: Sequence[TrainingData]) -> DeviceRows:
 class _Chunk:
     """Devices that train side by side."""
 
-    def __init__(
-        self, cloud: CloudModel, rows: DeviceRows, config: FleetConfig, schedule: Schedule, heldout_rows: HeldOut
-    ) -> None:
+    def __init__(self, cloud: CloudModel, rows: DeviceRows, config: FleetConfig) -> None:
         self.cloud, self.config = cloud, config
         self.hidden, self.targets = tf.constant(rows.hidden), tf.constant(rows.targets)
         held = [heldout_rows(own, config.heldout_fraction) for own in rows.interactions]
@@ -169,7 +159,7 @@ class _Chunk:
             self.heldout[row, : len(own)] = own
         self.counts = np.array([int((~own).sum()) for own in held])
         self.pull = (config.pull / np.maximum(self.counts, 1)).astype(np.float32)[:, None]  # [M, 1]
-        orders = [schedule(count, config.batch, config.epochs, config.seed) for count in self.counts]
+        orders = [training_schedule(count, config.batch, config.epochs, config.seed) for count in self.counts]
         steps = max(order.shape[1] for order in orders)
         self.order = np.full((config.epochs, steps, len(held), config.batch), -1, np.int32)
         for row, order in enumerate(orders):

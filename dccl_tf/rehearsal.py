@@ -33,7 +33,6 @@ from dccl_tf.momodistill import Teachers
 from dccl_tf.run_config import DcclConfig, training_data, untrained
 from dccl_tf.trainer import Batch, FitOptions, History, LossFunction, TrainConfig, fit
 from dccl_tf.training_data import TrainingData
-from device_runtime import heldout_rows, training_schedule
 
 
 class Rehearsal(keras.Model):
@@ -105,8 +104,7 @@ def learn_jointly(
 
     before = model.get_weights()
     samples = training_data(log, config, span, config.seed + 100)
-    order = {"schedule": training_schedule, "heldout_rows": heldout_rows}
-    vectors = fleet.personalize(model.cloud, [samples], config.fleet, **order).vectors
+    vectors = fleet.personalize(model.cloud, [samples], config.fleet).vectors
     model.offsets.assign(vectors - model.cloud.encoder.start(tf.constant(profile)))
     worth, own = both(), Teachers(model.cloud.copy(), vectors, np.ones(len(profile), bool))
     settings = {"shared": 1.0, "teachers": own, "beta": config.closing_beta}

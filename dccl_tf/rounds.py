@@ -33,7 +33,7 @@ from dccl_tf.stages import Stages, write_text
 from dccl_tf.trainer import History, TrainConfig
 from dccl_tf.training_data import TrainingData
 from dccl_tf.vectors import VectorStore
-from device_runtime import Bundle, heldout_rows, training_schedule
+from device_runtime import Bundle, heldout_rows
 from export import Sizes, export_bundle
 
 
@@ -289,8 +289,7 @@ class _Run:
         self, name: str, cloud: CloudModel, seen: list[TrainingData], config: FleetConfig, start: np.ndarray | None
     ) -> FleetVectors:
         def make() -> dict[str, np.ndarray]:
-            order = {"schedule": training_schedule, "heldout_rows": heldout_rows}
-            return asdict(fleet.personalize(cloud, seen, config, start=start, **order))
+            return asdict(fleet.personalize(cloud, seen, config, start=start))
 
         return FleetVectors(**self.stages.arrays(name, make))
 

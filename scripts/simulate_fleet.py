@@ -33,14 +33,13 @@ def _run() -> None:
 
     from dccl_tf import fleet, real_devices, run_config
     from dccl_tf.vectors import VectorStore
-    from device_runtime import Bundle, heldout_rows, training_schedule
+    from device_runtime import Bundle
 
     config = flags_model.config(flags.FLAGS, _PROTOCOL.value)
     log, _ = flags_data.load_log(flags.FLAGS)
     cloud, bundle = keras.saving.load_model(_CHECKPOINT.value), Bundle.open(_BUNDLE.value)
     data = run_config.device_data(log, config, run_config.split_log(log, config), config.rounds - 1)
-    order = {"schedule": training_schedule, "heldout_rows": heldout_rows}
-    devices = fleet.personalize(cloud, data, config.fleet, **order)
+    devices = fleet.personalize(cloud, data, config.fleet)
     store = VectorStore.open(_STORE.value)
     store.register_bundle(bundle.identity, cloud.metapatch.length)
     facts = real_devices.deliver(bundle, [], devices, store, sequence=_SEQUENCE.value)

@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 _MANY_CATEGORIES = 64
-# Standard deviation of an item's new row. Small, as in NCF (He et al., 2017): rows of unit length are noise that a
-# model with a history must first unlearn.
-_START = 0.01
+# Standard deviation of new rows, as in the code of FM's, NeuMF's and DeepFM's authors. Rows of unit length are noise
+# that a model with a history must first unlearn.
+SMALL = 0.01
 
 
 class ItemTables(keras.layers.Layer):
@@ -25,7 +25,7 @@ class ItemTables(keras.layers.Layer):
         categories: int,
         categories_per_item: int,
         category_width: int,
-        deviations: tuple[float, float],
+        stddev: float = SMALL,
         **kwargs: Any,
     ) -> None:
         """Args:
@@ -34,16 +34,14 @@ class ItemTables(keras.layers.Layer):
         categories: G, number of different categories; 0 leaves them out.
         categories_per_item: M, most categories that one item has.
         category_width: of a category's row.
-        deviations: standard deviations of new rows, of items and of categories.
+        stddev: of new rows, of items and of categories.
         """
         super().__init__(**kwargs)
         self.items, self.categories, self.categories_per_item = items, categories, categories_per_item
-        normal = keras.initializers.RandomNormal(stddev=deviations[0])
+        normal = keras.initializers.RandomNormal(stddev=stddev)
         self.ids = self.add_weight(name="ids", shape=(items + 2, width), initializer=normal)
         if categories:
-            normal = keras.initializers.RandomNormal(
-                stddev=deviations[1]
-            )  # of its own: one instance repeats its numbers
+            normal = keras.initializers.RandomNormal(stddev=stddev)  # of its own: one instance repeats its numbers
             self.names = self.add_weight(name="categories", shape=(categories + 1, category_width), initializer=normal)
             self.of_item = self.add_weight(
                 name="categories_of_item",
@@ -99,8 +97,7 @@ class ItemEmbedding(ItemTables):
         categories_per_item: M, most categories that one item has.
         category_width: of a category embedding.
         """
-        deviations = (_START, _START)
-        super().__init__(items, width, categories, categories_per_item, category_width, deviations, **kwargs)
+        super().__init__(items, width, categories, categories_per_item, category_width, **kwargs)
         self.id_width, self.category_width = width, category_width
 
     @property

@@ -11,9 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dccl_tf.models.features import ItemTables
-
-SMALL = 0.01  # standard deviation of new rows, as in the code of FM's, NeuMF's and DeepFM's authors
+from dccl_tf.models.features import SMALL, ItemTables
 
 
 @keras.saving.register_keras_serializable(package="dccl")
@@ -71,7 +69,7 @@ class ItemFields(ItemTables):
         categories_per_item: M.
         stddev: of new rows.
         """
-        super().__init__(items, width, categories, categories_per_item, width, (stddev, stddev), **kwargs)
+        super().__init__(items, width, categories, categories_per_item, width, stddev, **kwargs)
         self.width, self.stddev = width, stddev
 
     @property

@@ -20,7 +20,8 @@ import tensorflow as tf
 from dccl_tf.arguments import a_share, at_least_one
 from dccl_tf.models.attention import NEVER, check_length
 from dccl_tf.models.dropout import ByteDropout
-from dccl_tf.models.fields import SMALL, ItemFields
+from dccl_tf.models.features import SMALL
+from dccl_tf.models.fields import ItemFields
 from dccl_tf.models.recommender import DataSizes, Inputs, Recommender
 
 

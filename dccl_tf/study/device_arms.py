@@ -25,7 +25,6 @@ from dccl_tf.study.cells import Changes
 from dccl_tf.study.finetuning import as_free_patches, fine_tuned, free_patches
 from dccl_tf.study.settings import changed
 from dccl_tf.training_data import TrainingData
-from device_runtime import heldout_rows, training_schedule
 
 STARTS = ("encoder", "zero", "mean", "random")
 LEARNS = ("metapatch", "patches", "last", "head")
@@ -107,6 +106,5 @@ def _beginning(
 
 
 def _personal(cloud: CloudModel, start: np.ndarray, data: list[TrainingData], config: FleetConfig) -> Vectors:
-    order = {"schedule": training_schedule, "heldout_rows": heldout_rows}
-    devices = fleet.personalize(cloud, data, config, start=start, **order)
+    devices = fleet.personalize(cloud, data, config, start=start)
     return Vectors(devices.vectors, devices.gates)

@@ -16,11 +16,9 @@ from dccl_tf.fleet import FleetConfig
 from dccl_tf.real_devices import RealDevices, compare
 from dccl_tf.run_config import DcclConfig, training_data, untrained
 from dccl_tf.vectors import VectorStore
-from device_runtime import heldout_rows, training_schedule
 from export import Sizes, export_bundle
 
 USERS = 20
-ORDER = {"schedule": training_schedule, "heldout_rows": heldout_rows}
 
 
 def settings(protocol: str, **changes) -> DcclConfig:
@@ -55,7 +53,7 @@ def test_fleet_equals_real_devices(log, tmp_path, runtime, protocol, optimizer):
         pytest.skip(f"{runtime} is not installed here")
     config = settings(protocol, optimizer=optimizer, learning_rate=0.05 if optimizer == "adam" else 0.02)
     cloud, data = untrained(log, config), phase(log, config)
-    simulated = fleet.personalize(cloud, [data], config.fleet, **ORDER)
+    simulated = fleet.personalize(cloud, [data], config.fleet)
     assert set(simulated.samples) == {24}
     store = VectorStore.open(f"sqlite:///{tmp_path / 'vectors.sqlite'}")
     bundle = export_bundle(
@@ -80,8 +78,7 @@ def test_devices_at_once_do_not_matter(log):
     config = settings("liked")
     cloud = untrained(log, config)
     one, many = (
-        fleet.personalize(cloud, [phase(log, c)], c.fleet, **ORDER)
-        for c in (settings("liked", devices_at_once=7), config)
+        fleet.personalize(cloud, [phase(log, c)], c.fleet) for c in (settings("liked", devices_at_once=7), config)
     )
     np.testing.assert_allclose(one.vectors, many.vectors, atol=1e-5)
     np.testing.assert_array_equal(one.gates, many.gates)
@@ -91,7 +88,7 @@ def test_no_epochs_only_weigh(log):
     config = settings("liked", epochs=0)
     cloud = untrained(log, config)
     start = np.random.default_rng(0).normal(size=(USERS, 6)).astype(np.float32)
-    found = fleet.personalize(cloud, [phase(log, config)], config.fleet, start=start, **ORDER)
+    found = fleet.personalize(cloud, [phase(log, config)], config.fleet, start=start)
     np.testing.assert_array_equal(found.vectors, start)
     np.testing.assert_array_equal(found.gates, (found.personal_loss < found.cloud_loss).astype(np.float32))
 
@@ -100,7 +97,7 @@ def test_users_without_samples_keep_their_start(log):
     config = settings("liked")
     cloud = untrained(log, config)
     data = phase(log, config).of_users(np.array([3, 4]))
-    found = fleet.personalize(cloud, [data], config.fleet, **ORDER)
+    found = fleet.personalize(cloud, [data], config.fleet)
     idle = np.setdiff1d(np.arange(USERS), [3, 4])
     np.testing.assert_array_equal(found.vectors[idle], fleet_start(cloud, log)[idle])
     assert found.samples.nonzero()[0].tolist() == [3, 4]
@@ -110,7 +107,7 @@ def test_users_without_samples_keep_their_start(log):
 def test_a_huge_prior_holds_every_vector_at_its_start(log):
     config = settings("liked", optimizer="sgd", learning_rate=1e-7, pull=1e6)
     cloud = untrained(log, config)
-    found = fleet.personalize(cloud, [phase(log, config)], config.fleet, **ORDER)
+    found = fleet.personalize(cloud, [phase(log, config)], config.fleet)
     np.testing.assert_allclose(found.vectors, fleet_start(cloud, log), atol=1e-4)
 
 
