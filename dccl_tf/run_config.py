@@ -22,6 +22,9 @@ DIN_TRAINING = {
     "liked": TrainConfig(epochs=20, learning_rate=3e-3, weight_decay=0.3),
 }
 
+# What simulated devices weigh as teachers at the end: where that raised validation (docs/evaluation.md).
+CLOSING_BETA = {"next": 0.0, "liked": 3.0}
+
 
 @dataclass(frozen=True)
 class DcclConfig:
@@ -49,7 +52,7 @@ class DcclConfig:
     shared: float = 0.3  # joint: weight of f's own loss beside the personal models'
     offset_pull: float = 320.0  # joint: precision of the prior of the users' offsets in the cloud
     closing: TrainConfig | None = None  # joint: at the end simulated devices teach f; None becomes 2 slower epochs
-    closing_beta: float = 3.0  # joint: their weight; 0 leaves these epochs out
+    closing_beta: float | None = None  # joint: their weight; 0 leaves these epochs out; None becomes CLOSING_BETA's
     memory: str = "all"  # what devices train on: "all" that their users ever did, or the "rounds" alone
     rehearsal: float = (
         0.4  # progressive: newest share of the pretraining half on which the basis is learned before f sees it
@@ -71,6 +74,8 @@ class DcclConfig:
         if self.closing is None:
             rate = self.pretraining.learning_rate / 3
             object.__setattr__(self, "closing", replace(self.pretraining, epochs=2, learning_rate=rate, patience=0))
+        if self.closing_beta is None:
+            object.__setattr__(self, "closing_beta", CLOSING_BETA[self.protocol])
         if self.split not in ("halves", "time"):
             raise ValueError(f"split: expected 'halves' or 'time', got {self.split!r}")
         if self.learning not in ("joint", "progressive"):

@@ -41,7 +41,10 @@ flags.DEFINE_enum(
 flags.DEFINE_float("shared", 0.3, "joint: weight of f's own loss beside the personal models'.", lower_bound=0.0)
 flags.DEFINE_float("offset_pull", 320.0, "joint: precision of the prior of the users' vectors in the cloud.")
 flags.DEFINE_float(
-    "closing_beta", 3.0, "joint: weight of the simulated devices that teach f at the end.", lower_bound=0.0
+    "closing_beta",
+    None,
+    "joint: weight of the simulated devices that teach f at the end; by default 3 under liked, 0 under next.",
+    lower_bound=0.0,
 )
 flags.DEFINE_enum("memory", "all", ["all", "rounds"], "What devices train on: their whole past, or the rounds alone.")
 flags.DEFINE_float("gate_margin", -0.02, "Held-out log loss that personal must win by; negative: may lose by.")
@@ -77,7 +80,7 @@ def config(values: flags.FlagValues, protocol: str):  # noqa: ANN201 (a DcclConf
         shared=values.shared,
         offset_pull=values.offset_pull,
         closing=None,
-        closing_beta=values.closing_beta,
+        closing_beta=defaults.closing_beta if values.closing_beta is None else values.closing_beta,
         memory=values.memory,
         fleet=replace(
             defaults.fleet,
