@@ -28,7 +28,7 @@ from dccl_tf.models import DeepFm, Din, DinConfig, Fm, Mf, NeuMf, SasRec
 from dccl_tf.pretrain import data_loss
 from dccl_tf.run_config import DIN_TRAINING, DcclConfig
 from dccl_tf.trainer import FitOptions, History, TrainConfig, fit
-from dccl_tf.training_data import TrainingData
+from dccl_tf.training_data import TrainingData, candidates_of
 
 MODELS: dict[str, type[keras.Model]] = {
     "mf": Mf,
@@ -180,7 +180,7 @@ def training_data(recipe: Recipe, log: InteractionLog, span: Span, seed: int) ->
 def cheapest_positions(recipe: Recipe, span: Span) -> int:
     """S, a power of two from 1 to 64, at which an epoch costs least; a batch has as many samples whatever S is."""
     if recipe.model == "din":
-        return best_positions(span, recipe.history_length, 1 + recipe.negatives if recipe.protocol == "next" else 1)
+        return best_positions(span, recipe.history_length, candidates_of(recipe.protocol, recipe.negatives))
     if recipe.model not in SEQUENTIAL:
         return 1
 

@@ -13,7 +13,7 @@ from dccl_tf.data.sequences import split_by_time, split_liked, split_next
 from dccl_tf.evaluate import Evaluator, LikedEvaluator, NextEvaluator
 from dccl_tf.fleet import FleetConfig
 from dccl_tf.trainer import TrainConfig
-from dccl_tf.training_data import TrainingData
+from dccl_tf.training_data import TrainingData, candidates_of
 from protos import dccl_pb2
 
 # How DIN learns best of a few settings each on MovieLens-1M's validation, with and without vectors beside it.
@@ -135,7 +135,7 @@ def joined(split: Split, name: str) -> Span:
 
 def training_data(log: InteractionLog, config: DcclConfig, span: Span, seed: int) -> TrainingData:
     """The samples of a span, in the sizes of a run."""
-    candidates = 1 + config.negatives if config.protocol == "next" else 1
+    candidates = candidates_of(config.protocol, config.negatives)
     positions = config.positions or best_positions(span, config.history_length, candidates)
     return TrainingData(
         log,

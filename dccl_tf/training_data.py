@@ -11,6 +11,11 @@ from dccl_tf.data.negatives import NegativeSampler
 from dccl_tf.data.schema import InteractionLog, Span
 
 
+def candidates_of(protocol: str, negatives: int) -> int:
+    """C, samples at each position: under "next" the item that came and the drawn ones, else the item alone."""
+    return 1 + negatives if protocol == "next" else 1
+
+
 @dataclass(frozen=True)
 class TrainingData:
     """The samples of one phase; call it with an epoch's number for that epoch's batches."""
@@ -42,7 +47,7 @@ class TrainingData:
     @property
     def candidates(self) -> int:
         """C, samples at each position."""
-        return 1 + self.negatives if self.protocol == "next" else 1
+        return candidates_of(self.protocol, self.negatives)
 
     def samples_of_users(self) -> np.ndarray:
         """Samples of each user [U], at least 1."""
