@@ -4,23 +4,20 @@ SQLAlchemy Core over SQLite by default, in WAL mode and fully synchronous, so th
 crash. Several processes may write to one store in SQLite or PostgreSQL: each transaction waits for the one before.
 """
 
-import secrets
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
 import sqlalchemy as sql
 
-from dccl_tf.vectors.tables import BUNDLES, DEVICES, IDENTITY_BYTES, QUARANTINE, TABLES, VECTORS, device_id_error
-from protos.signing import KEY_BYTES
+from dccl_tf.vectors import devices, quarantine
+from dccl_tf.vectors.database import open_engine, writing
+from dccl_tf.vectors.keys import KeyVault
+from dccl_tf.vectors.quarantine import Quarantined
+from dccl_tf.vectors.tables import BUNDLES, DEVICES, IDENTITY_BYTES, VECTORS
 
-NAMES_AT_ONCE = 500  # in one query; SQLite takes at most 32,766, older ones 999
-WAIT_MS = 30_000  # for another process's transaction in SQLite
-
-# The first statement of a writing transaction: nobody else writes until it ends, so what was checked still holds when
-# it is stored. The number is the store's own among a PostgreSQL database's advisory locks ("dccl" in ASCII).
-LOCKS = {"sqlite": "BEGIN IMMEDIATE", "postgresql": f"SELECT pg_advisory_xact_lock({0x6463636C})"}
+KEYS_AT_ONCE = 1000  # resealed in one transaction
 
 
 @dataclass(frozen=True)
@@ -41,51 +38,37 @@ class UploadedVectors:
 class VectorStore:
     """Made by `VectorStore.open`."""
 
-    def __init__(self, engine: sql.Engine) -> None:
+    def __init__(self, engine: sql.Engine, vault: KeyVault) -> None:
         self._engine = engine
-        if not sql.inspect(engine).has_table(QUARANTINE.name):
-            with self.begin() as connection:  # another process may be making them: look again inside
-                TABLES.create_all(connection)
+        self.vault = vault
 
     @classmethod
-    def open(cls, url: str) -> "VectorStore":
-        """Opens or creates a store.
+    def open(cls, url: str, vault: KeyVault | None = None) -> "VectorStore":
+        """Opens or creates a store; an older one is brought up to date.
 
         Args:
           url: of the database, such as "sqlite:///vectors.sqlite" (a file in the working folder),
-            "sqlite:////data/vectors.sqlite" (four slashes: a full path) or "postgresql+psycopg://user@host/name"
+            "sqlite:////data/vectors.sqlite" (four slashes: a full path) or "postgresql://user@host/name"
             (with `psycopg` installed).
+          vault: what seals devices' keys; by default they are stored as they are. A store whose keys are sealed can
+            be read without it, but takes no uploads.
 
         Raises:
           ValueError: `url` is none, or its database cannot be opened.
         """
-        try:
-            engine = sql.create_engine(url)
-        except sql.exc.ArgumentError as error:
-            raise ValueError(f"url: expected one like sqlite:///vectors.sqlite, got {url!r}") from error
-        if engine.dialect.name == "sqlite":
-            sql.event.listen(engine, "connect", _tune_sqlite)
-        try:
-            return cls(engine)
-        except sql.exc.DBAPIError as error:
-            engine.dispose()
-            shown = engine.url.render_as_string(hide_password=True)
-            raise ValueError(
-                f"url: cannot open {shown} ({error.orig}); the folder of a file must exist and be writable, "
-                "the file be a store"
-            ) from error
+        return cls(open_engine(url), vault or KeyVault())
 
     def close(self) -> None:
         """Closes all connections."""
         self._engine.dispose()
 
-    @contextmanager
-    def begin(self) -> Iterator[sql.Connection]:
+    def begin(self) -> AbstractContextManager[sql.Connection]:
         """A connection whose statements become durable together when the `with` block ends, or none if it raises."""
-        with self._engine.begin() as connection:
-            if lock := LOCKS.get(self._engine.dialect.name):
-                connection.exec_driver_sql(lock)
-            yield connection
+        return writing(self._engine)
+
+    def reading(self) -> AbstractContextManager[sql.Connection]:
+        """A connection for statements that only read; waits for nobody."""
+        return self._engine.connect()
 
     def register_device(self, device_id: str, key: bytes | None = None) -> bytes:
         """The device's 32-byte key: for a new device `key` or else a random one, and the same one ever after.
@@ -97,32 +80,37 @@ class VectorStore:
         Raises:
           ValueError: an argument is not as above, or the device is known with another key.
         """
-        known = self._register({device_id: key})[device_id]
+        with self.begin() as connection:
+            known = devices.register(connection, self.vault, {device_id: key})[0][device_id]
         if key not in (None, known):
             raise ValueError(f"key: {device_id!r} is registered with another key; leave `key` out to get that one")
         return known
 
     def register_devices(self, device_ids: Iterable[str]) -> dict[str, bytes]:
         """Keys of many devices, in one transaction; see `register_device`."""
-        return self._register(dict.fromkeys(device_ids))
-
-    def _register(self, wanted: Mapping[str, bytes | None]) -> dict[str, bytes]:
-        for device_id, key in wanted.items():
-            if error := device_id_error(device_id):
-                raise ValueError(error)
-            if key is not None and len(key) != KEY_BYTES:
-                raise ValueError(f"key: expected {KEY_BYTES} bytes, got {len(key)}")
-        names, known = list(wanted), {}
+        names = dict.fromkeys(device_ids)  # first, since a generator may use the store
         with self.begin() as connection:
-            for first in range(0, len(names), NAMES_AT_ONCE):
-                query = sql.select(DEVICES).where(DEVICES.c.device_id.in_(names[first : first + NAMES_AT_ONCE]))
-                known |= {row.device_id: bytes(row.key) for row in connection.execute(query)}
-            fresh = {name: wanted[name] or secrets.token_bytes(KEY_BYTES) for name in names if name not in known}
-            if fresh:
-                rows = [{"device_id": name, "key": key} for name, key in fresh.items()]
-                connection.execute(sql.insert(DEVICES), rows)
-        known |= fresh
-        return {name: known[name] for name in names}
+            return devices.register(connection, self.vault, names)[0]
+
+    def forget_device(self, device_id: str) -> bool:
+        """Removes a device, its key and its vectors; False if it was not known."""
+        with self.begin() as connection:
+            return devices.forget(connection, device_id)
+
+    def reseal(self) -> int:
+        """Seals every device's key under the vault's newest secret; returns how many were not."""
+        changed, last = 0, ""
+        while True:
+            page = sql.select(DEVICES.c.device_id, DEVICES.c.key).where(DEVICES.c.device_id > last)
+            with self.begin() as connection:
+                rows = connection.execute(page.order_by(DEVICES.c.device_id).limit(KEYS_AT_ONCE)).all()
+                for name, stored in rows:
+                    if not self.vault.is_current(bytes(stored)):
+                        devices.set_key(connection, self.vault, name, self.vault.open(bytes(stored), name))
+                        changed += 1
+            if not rows:
+                return changed
+            last = rows[-1].device_id
 
     def register_bundle(self, identity: bytes, metapatch_length: int) -> None:
         """Makes a bundle known, so that vectors trained on it are accepted; a second time it does nothing.
@@ -154,20 +142,11 @@ class VectorStore:
         Args:
           bundle: identity, 32 bytes.
         """
-        last = (
-            sql.select(VECTORS.c.device_id, sql.func.max(VECTORS.c.sequence).label("sequence"))
-            .where(VECTORS.c.bundle == bundle)
-            .group_by(VECTORS.c.device_id)
-            .subquery()
-        )
-        query = (
-            sql.select(VECTORS)
-            .join(last, (VECTORS.c.device_id == last.c.device_id) & (VECTORS.c.sequence == last.c.sequence))
-            .order_by(VECTORS.c.device_id)
-        )
-        with self._engine.connect() as connection:
+        query = sql.select(VECTORS).where(VECTORS.c.bundle == bundle)
+        with self.reading() as connection:
             length = connection.execute(_length_of(bundle)).scalar() or 0
             rows = connection.execute(query).all()
+        rows.sort(key=lambda row: row.device_id)  # here: databases order texts each by its own rules
         vectors = np.frombuffer(b"".join(row.vector for row in rows), "<f4").reshape(len(rows), length)
         return UploadedVectors(
             device_ids=[row.device_id for row in rows],
@@ -178,19 +157,32 @@ class VectorStore:
             personal_loss=np.array([row.personal_loss for row in rows], np.float64),
         )
 
+    def prune(self, before: float) -> int:
+        """Deletes vectors that were received before a time, in seconds since 1970; returns how many. Their sequence
+        numbers stay used up."""
+        old = VECTORS.c.received_at < before
+        own = sql.select(sql.func.max(VECTORS.c.sequence)).where(VECTORS.c.device_id == DEVICES.c.device_id)
+        affected = DEVICES.c.device_id.in_(sql.select(VECTORS.c.device_id).where(old))
+        with self.begin() as connection:
+            connection.execute(sql.update(DEVICES).where(affected).values(pruned_sequence=own.scalar_subquery()))
+            return connection.execute(sql.delete(VECTORS).where(old)).rowcount
+
+    def quarantined(self, limit: int = 100, reason: str | None = None, before: int | None = None) -> list[Quarantined]:
+        """Rejected uploads, newest first.
+
+        Args:
+          limit: how many at most.
+          reason: name of a `dccl.Reason`: of these alone.
+          before: number of one: only older ones, to turn pages with.
+        """
+        with self.reading() as connection:
+            return quarantine.newest(connection, limit, reason, before)
+
     def counts_by_reason(self) -> dict[str, int]:
-        """How many uploads lie in quarantine, by reason."""
-        query = sql.select(QUARANTINE.c.reason, sql.func.count()).group_by(QUARANTINE.c.reason)
-        with self._engine.connect() as connection:
-            return dict(connection.execute(query.order_by(QUARANTINE.c.reason)).tuples().all())
+        """How many uploads were ever rejected, by reason."""
+        with self.reading() as connection:
+            return quarantine.counts(connection)
 
 
 def _length_of(bundle: bytes) -> sql.Select:
     return sql.select(BUNDLES.c.metapatch_length).where(BUNDLES.c.identity == bundle)
-
-
-def _tune_sqlite(connection: object, _: object) -> None:
-    cursor = connection.cursor()
-    for pragma in (f"busy_timeout = {WAIT_MS}", "journal_mode = WAL", "synchronous = FULL"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
