@@ -5,12 +5,15 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 # One environment can hold everything on Python 3.11: tflite-runtime 2.14 was built against NumPy 1.
+NUMPY_1 = 'numpy<2; python_version < "3.12"'
 DEVICE = [
+    NUMPY_1,
     'tflite-runtime==2.14.0; python_version < "3.12" and sys_platform == "linux"',
     'ai-edge-litert>=2.0,<3; python_version >= "3.12" or sys_platform != "linux"',
 ]
-NUMPY = ['numpy>=1.26,<2; python_version < "3.12"', 'numpy>=1.26,<3; python_version >= "3.12"']
+LITERT = ["ai-edge-litert>=2.0,<3"]  # the same device on the newer runtime, with any NumPy
 CLOUD = [
+    NUMPY_1,
     "tensorflow>=2.21,<2.22",
     "tensorboard>=2.19,<3",
     "pandas>=2.2,<4",
@@ -45,7 +48,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["dccl_tf*", "export*", "device_runtime*", "protos*", "scripts*"]),
     package_data={"protos": ["*.proto"], "dccl_tf": ["report/*.html"]},
-    install_requires=[*NUMPY, "absl-py>=2.1,<3", "protobuf>=6.31,<8"],
-    extras_require={"cloud": CLOUD, "device": DEVICE, "dev": DEV},
+    install_requires=["numpy>=1.26,<3", "absl-py>=2.1,<3", "protobuf>=6.31,<8"],
+    extras_require={"cloud": CLOUD, "device": DEVICE, "litert": LITERT, "dev": DEV},
     entry_points={"console_scripts": [f"{name} = scripts.{module}:cli" for name, module in SCRIPTS.items()]},
 )
