@@ -1,8 +1,7 @@
 """MoMoDistill: the cloud learns from all personal models at once (Section 3.3).
 
-First f by Eq. 5, then the basis Theta and the encoder U by Eq. 7 with f fixed. The teachers f^(m) are not loaded
-one by one: the vectors are a table, a batch looks its users' rows up, and one graph computes every teacher (the
-paper's point below Eq. 5). They are rebuilt from the model that the vectors were trained on, not the current one.
+First f by Eq. 5, then the basis Theta and the encoder U by Eq. 7 with f fixed. `teachers` says where the personal
+models come from.
 """
 
 from typing import Unpack
@@ -12,51 +11,18 @@ import numpy as np
 import tensorflow as tf
 
 from dccl_tf.cloud_model import CloudModel
-from dccl_tf.losses import bernoulli_kl, cross_entropy, weighted_sum
+from dccl_tf.losses import cross_entropy, weighted_sum
+from dccl_tf.teachers import PersonalModels, Teachers, refuse_own_student
 from dccl_tf.trainer import Batch, FitOptions, History, LossFunction, TrainConfig, fit
 from dccl_tf.training_data import TrainingData
 
-
-class Teachers:
-    """The personal models f^(m) of one bundle: its cloud model and its devices' vectors."""
-
-    def __init__(self, cloud: CloudModel, vectors: np.ndarray, known: np.ndarray) -> None:
-        """Args:
-        cloud: the model as it was when the bundle was exported; nothing trains it.
-        vectors: [U, K] float32, one row a user; anything where there is none.
-        known: [U] bool, whose vector has been uploaded.
-
-        Raises:
-          ValueError: a shape does not fit, or there is no vector at all.
-        """
-        expected = (len(known), cloud.metapatch.length)
-        if vectors.shape != expected:
-            raise ValueError(f"vectors: expected shape {expected}, got {vectors.shape}")
-        if not known.any():
-            raise ValueError("known: expected at least one valid vector, got none; keep the current bundle")
-        self.cloud = cloud
-        self._vectors = tf.constant(np.where(known[:, None], vectors, 0.0), tf.float32)
-        self._known = tf.constant(known, tf.float32)
-
-    def theta(self, batch: Batch) -> tf.Tensor:
-        """The vectors [B, K] of the batch's users; 0 for those without one."""
-        return tf.gather(self._vectors, batch["users"])
-
-    def logits(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        """The teachers' logits [B, S, C], and [B, 1, 1] 1 for users with a vector, 0 for others."""
-        known = tf.gather(self._known, batch["users"])[:, None, None]
-        return self.cloud(batch, theta=self.theta(batch)), known
-
-    def divergence(self, batch: Batch, logits: tf.Tensor) -> tf.Tensor:
-        """KL(teacher || logits) of each sample [B, S, C]; 0 for users without a vector."""
-        teacher, known = self.logits(batch)
-        return known * bernoulli_kl(teacher, logits)
+__all__ = ["BasisLearner", "Teachers", "distill_cloud", "learn_basis"]
 
 
 def distill_cloud(
     cloud: CloudModel,
     data: TrainingData,
-    teachers: Teachers,
+    teachers: PersonalModels,
     config: TrainConfig,
     *,
     beta: float,
@@ -65,10 +31,9 @@ def distill_cloud(
     """Eq. 5: trains f of `cloud` in place on cross-entropy + beta * KL(teacher || f).
 
     Raises:
-      ValueError: `teachers.cloud` is `cloud` itself, whose weights are about to change.
+      ValueError: a teacher is made of `cloud` itself, whose weights are about to change.
     """
-    if teachers.cloud is cloud:
-        raise ValueError("teachers: expected a model of their own (cloud.copy()), got the student itself")
+    refuse_own_student(teachers, cloud)
 
     def loss(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         logits = cloud(batch, training=True)
@@ -82,7 +47,7 @@ def distill_cloud(
 def learn_basis(
     cloud: CloudModel,
     data: TrainingData,
-    teachers: Teachers | None,
+    teachers: PersonalModels | None,
     config: TrainConfig,
     *,
     beta: float = 0.0,
@@ -109,7 +74,16 @@ def learn_basis(
       simulate: whether users have an offset of their own.
       pull: precision of the offsets' prior.
       **options: as in `trainer.fit`.
+
+    Raises:
+      ValueError: the teachers' vectors are of another length than K: U maps K floats to K.
     """
+    if teachers and any(taught.metapatch.length != cloud.metapatch.length for taught in teachers.clouds):
+        lengths = sorted({taught.metapatch.length for taught in teachers.clouds})
+        raise ValueError(
+            f"teachers: expected vectors of the student's {cloud.metapatch.length} floats, got {lengths}; "
+            "learn anew (rehearsal), which asks for no length"
+        )
     model = BasisLearner(cloud, users=len(data.log.users) if simulate else 0)
     variables = [*cloud.metapatch.trainable_variables, *cloud.encoder.trainable_variables, *model.trainable_offsets]
     loss = _basis_loss(model, teachers, beta, pull / data.samples_of_users())
@@ -145,7 +119,7 @@ class BasisLearner(keras.Model):
         return self.cloud(batch, theta=start + delta), 0.5 * tf.reduce_sum(delta * delta, axis=-1)
 
 
-def _basis_loss(model: BasisLearner, teachers: Teachers | None, beta: float, pull: np.ndarray) -> LossFunction:
+def _basis_loss(model: BasisLearner, teachers: PersonalModels | None, beta: float, pull: np.ndarray) -> LossFunction:
     pull = tf.constant(pull, tf.float32)  # [U]
 
     def loss(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:

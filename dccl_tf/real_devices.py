@@ -7,6 +7,7 @@ signed messages through `Ingest`.
 
 import base64
 import json
+import re
 import subprocess
 import sys
 import time
@@ -36,6 +37,13 @@ def device_id(user: int) -> str:
 def users_of(device_ids: Iterable[str]) -> np.ndarray:
     """User numbers of device ids that `device_id` made."""
     return np.array([int(name.removeprefix(PREFIX)) for name in device_ids], np.int64)
+
+
+def owners_of(device_ids: Iterable[str], users: int) -> np.ndarray:
+    """The same for ids from anywhere: -1 for one that names none of the users 0 to `users` - 1."""
+    own = re.compile(rf"{PREFIX}(\d{{1,18}})", re.ASCII)
+    numbers = np.array([int(match[1]) if (match := own.fullmatch(name)) else -1 for name in device_ids], np.int64)
+    return np.where(numbers < users, numbers, -1)
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.schema import InteractionLog, Span
 from dccl_tf.evaluate import Evaluator, Vectors, validation
 from dccl_tf.losses import bernoulli_kl, cross_entropy, weighted_sum
-from dccl_tf.momodistill import Teachers
 from dccl_tf.run_config import DcclConfig, training_data, untrained
+from dccl_tf.teachers import PersonalModels, Teachers, refuse_own_student
 from dccl_tf.trainer import Batch, FitOptions, History, LossFunction, TrainConfig, fit
 from dccl_tf.training_data import TrainingData
 
@@ -72,7 +72,7 @@ def learn_jointly(
     config: DcclConfig,
     span: Span,
     judge: Evaluator,
-    teachers: Teachers | None = None,
+    teachers: PersonalModels | None = None,
     **options: Unpack[FitOptions],
 ) -> History:
     """Learns the samples of a span with the settings of a run: `rehearse`, which stops by the personal models'
@@ -125,7 +125,7 @@ def rehearse(
     *,
     pull: float,
     shared: float,
-    teachers: Teachers | None = None,
+    teachers: PersonalModels | None = None,
     beta: float = 0.0,
     **options: Unpack[FitOptions],
 ) -> History:
@@ -142,11 +142,10 @@ def rehearse(
       **options: as in `trainer.fit`.
 
     Raises:
-      ValueError: `teachers.cloud` is the student, whose weights are about to change.
+      ValueError: a teacher is made of the student, whose weights are about to change.
     """
     cloud = model.cloud
-    if teachers and teachers.cloud is cloud:
-        raise ValueError("teachers: expected a model of their own (cloud.copy()), got the student itself")
+    refuse_own_student(teachers, cloud)
     variables = [
         *cloud.din.trainable_variables,
         *cloud.metapatch.trainable_variables,
@@ -158,7 +157,9 @@ def rehearse(
     return fit(model, variables, loss, data, config, **own, **{"name": "rehearse"} | options)
 
 
-def _loss(model: Rehearsal, teachers: Teachers | None, beta: float, shared: float, pull: np.ndarray) -> LossFunction:
+def _loss(
+    model: Rehearsal, teachers: PersonalModels | None, beta: float, shared: float, pull: np.ndarray
+) -> LossFunction:
     pull = tf.constant(pull, tf.float32)  # [U]
 
     def loss(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
@@ -167,8 +168,8 @@ def _loss(model: Rehearsal, teachers: Teachers | None, beta: float, shared: floa
         values = cross_entropy(own, batch["targets"]) + shared * cross_entropy(common, batch["targets"])
         values += prior[:, None, None]
         if teachers and beta:
-            teacher, known = teachers.logits(batch)
-            values += beta * known * (bernoulli_kl(teacher, own) + shared * bernoulli_kl(teacher, common))
+            teacher, weight = teachers.logits(batch)
+            values += beta * weight * (bernoulli_kl(teacher, own) + shared * bernoulli_kl(teacher, common))
         return weighted_sum(values, batch["weights"])
 
     return loss

@@ -24,12 +24,13 @@ from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.schema import InteractionLog, Span, Split
 from dccl_tf.evaluate import Evaluator, Vectors, validation
 from dccl_tf.fleet import FleetConfig, FleetVectors
-from dccl_tf.momodistill import Teachers, distill_cloud, learn_basis
+from dccl_tf.momodistill import distill_cloud, learn_basis
 from dccl_tf.pretrain import pretrain
 from dccl_tf.real_devices import RealDevices
 from dccl_tf.rehearsal import Rehearsal, learn_jointly
 from dccl_tf.run_config import DcclConfig, device_data, evaluators, split_log, training_data, untrained
 from dccl_tf.stages import Stages, write_text
+from dccl_tf.teachers import PersonalModels, Uploads, personal_models
 from dccl_tf.trainer import History, TrainConfig
 from dccl_tf.training_data import TrainingData
 from dccl_tf.vectors import VectorStore
@@ -65,7 +66,7 @@ class Outcome:
         }
 
 
-def teachers_of(store: VectorStore, bundle: bytes, cloud: CloudModel, users: int) -> Teachers:
+def teachers_of(store: VectorStore, bundle: bytes, cloud: CloudModel, users: int) -> PersonalModels:
     """The personal models of a bundle, from the vectors that passed the cloud's checks.
 
     Args:
@@ -77,13 +78,7 @@ def teachers_of(store: VectorStore, bundle: bytes, cloud: CloudModel, users: int
     Raises:
       ValueError: there is no vector of this bundle.
     """
-    uploaded = store.newest(bundle)
-    owners = real_devices.users_of(uploaded.device_ids)
-    vectors = np.zeros((users, cloud.metapatch.length), np.float32)
-    known = np.zeros(users, bool)
-    if len(owners):
-        vectors[owners], known[owners] = uploaded.vectors, True
-    return Teachers(cloud, vectors, known)
+    return personal_models([Uploads(cloud, store.newest(bundle))], users)
 
 
 def run(log: InteractionLog, config: DcclConfig, folder: Path, data_identity: str) -> Outcome:
@@ -154,7 +149,7 @@ class _Run:
         cloud: CloudModel,
         span: Span,
         name: str,
-        teachers: Teachers | None,
+        teachers: PersonalModels | None,
         newest: np.ndarray,
         devices: bool = True,
     ) -> CloudModel:
@@ -204,7 +199,7 @@ class _Run:
         return np.array([heldout_rows(np.arange(n), self.config.fleet.heldout_fraction).sum() for n in counts])
 
     def trained(
-        self, cloud: CloudModel, span: Span, name: str, settings: TrainConfig, teachers: Teachers | None
+        self, cloud: CloudModel, span: Span, name: str, settings: TrainConfig, teachers: PersonalModels | None
     ) -> CloudModel:
         """A copy whose f has gone on with a span, by Eq. 5 with teachers, by Eq. 4 without."""
         config = self.config
@@ -221,7 +216,7 @@ class _Run:
 
         return self.stages.cloud(name, make)
 
-    def rehearse(self, span: Span, name: str, teachers: Teachers | None) -> CloudModel:
+    def rehearse(self, span: Span, name: str, teachers: PersonalModels | None) -> CloudModel:
         """A new model whose f, Theta and U have learned a span together, beside the vectors of all users.
 
         Going on from the last round's model would be cheaper, but the vectors that it was learned beside are gone, and
@@ -235,7 +230,7 @@ class _Run:
 
         return self.stages.cloud(name, make)
 
-    def with_basis(self, cloud: CloudModel, span: Span, name: str, teachers: Teachers | None) -> CloudModel:
+    def with_basis(self, cloud: CloudModel, span: Span, name: str, teachers: PersonalModels | None) -> CloudModel:
         """A copy whose Theta and U have learned from a span, f fixed (Eq. 7; without teachers theta is 0)."""
         config = self.config
 
