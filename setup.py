@@ -19,6 +19,7 @@ CLOUD = [
     "pandas>=2.2,<4",
     "pyarrow>=17,<24",
     "sqlalchemy>=2.0,<3",
+    "alembic>=1.14,<2",
     "scikit-learn>=1.5,<2",
     "matplotlib>=3.9,<4",
     "jinja2>=3.1,<4",

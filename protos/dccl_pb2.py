@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11protos/dccl.proto\x12\x04\x64\x63\x63l\",\n\x0cProfileField\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\")\n\x08Operator\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\"\x94\x01\n\x08Training\x12\x11\n\toptimizer\x18\x01 \x01(\t\x12\x15\n\rlearning_rate\x18\x02 \x01(\x02\x12\x0e\n\x06\x65pochs\x18\x03 \x01(\r\x12\x0c\n\x04pull\x18\x04 \x01(\x02\x12\x18\n\x10heldout_fraction\x18\x05 \x01(\x02\x12\x13\n\x0bgate_margin\x18\x06 \x01(\x02\x12\x11\n\tnegatives\x18\x07 \x01(\r\"\xb8\x03\n\x08Manifest\x12\x0e\n\x06schema\x18\x01 \x01(\r\x12\x10\n\x08protocol\x18\x02 \x01(\t\x12\x18\n\x10metapatch_length\x18\x03 \x01(\r\x12\x16\n\x0ehistory_length\x18\x04 \x01(\r\x12\x12\n\ncandidates\x18\x05 \x01(\r\x12\x13\n\x0btrain_batch\x18\x06 \x01(\r\x12\r\n\x05items\x18\x07 \x01(\r\x12\x16\n\x0ehistory_labels\x18\x08 \x01(\x08\x12#\n\x07profile\x18\t \x03(\x0b\x32\x12.dccl.ProfileField\x12 \n\x08training\x18\n \x01(\x0b\x32\x0e.dccl.Training\x12\x11\n\tprecision\x18\x0b \x01(\t\x12!\n\toperators\x18\x0c \x03(\x0b\x32\x0e.dccl.Operator\x12\x16\n\x0eoldest_runtime\x18\r \x01(\t\x12\x0e\n\x06parent\x18\x0e \x01(\x0c\x12\x14\n\x0cmodel_sha256\x18\x0f \x01(\x0c\x12\x19\n\x11vocabulary_sha256\x18\x10 \x01(\x0c\x12\x1a\n\x12\x63\x65rtificate_sha256\x18\x11 \x01(\x0c\x12\x16\n\x0egoldens_sha256\x18\x12 \x01(\x0c\"1\n\nVocabulary\x12\x0f\n\x07int_ids\x18\x01 \x03(\x03\x12\x12\n\nstring_ids\x18\x02 \x03(\t\"B\n\x06Tensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\r\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"o\n\nGoldenCall\x12\x11\n\tsignature\x18\x01 \x01(\t\x12\x1c\n\x06inputs\x18\x02 \x03(\x0b\x32\x0c.dccl.Tensor\x12\x1d\n\x07outputs\x18\x03 \x03(\x0b\x32\x0c.dccl.Tensor\x12\x11\n\ttolerance\x18\x04 \x01(\x02\"*\n\x07Goldens\x12\x1f\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x10.dccl.GoldenCall\"\\\n\x08\x45vidence\x12\x17\n\x0fheldout_samples\x18\x01 \x01(\r\x12\x12\n\ncloud_loss\x18\x02 \x01(\x02\x12\x15\n\rpersonal_loss\x18\x03 \x01(\x02\x12\x0c\n\x04gate\x18\x04 \x01(\x02\"\x96\x01\n\x0cVectorUpload\x12\x0e\n\x06schema\x18\x01 \x01(\r\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x0e\n\x06\x62undle\x18\x03 \x01(\x0c\x12\x10\n\x08sequence\x18\x04 \x01(\x04\x12\x0e\n\x06vector\x18\x05 \x03(\x02\x12\x0f\n\x07samples\x18\x06 \x01(\x04\x12 \n\x08\x65vidence\x18\x07 \x01(\x0b\x32\x0e.dccl.Evidence\"+\n\x0cSignedUpload\x12\x0e\n\x06upload\x18\x01 \x01(\x0c\x12\x0b\n\x03mac\x18\x02 \x01(\x0c\"\xb1\x01\n\x07Receipt\x12$\n\x06status\x18\x01 \x01(\x0e\x32\x14.dccl.Receipt.Status\x12\x1c\n\x06reason\x18\x02 \x01(\x0e\x32\x0c.dccl.Reason\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x10\n\x08sequence\x18\x04 \x01(\x04\"@\n\x06Status\x12\x0b\n\x07UNKNOWN\x10\x00\x12\x0c\n\x08\x41\x43\x43\x45PTED\x10\x01\x12\r\n\tDUPLICATE\x10\x02\x12\x0c\n\x08REJECTED\x10\x03*\xd7\x01\n\x06Reason\x12\x08\n\x04NONE\x10\x00\x12\r\n\tMALFORMED\x10\x01\x12\r\n\tTOO_LARGE\x10\x02\x12\x16\n\x12UNSUPPORTED_SCHEMA\x10\x03\x12\x12\n\x0eUNKNOWN_DEVICE\x10\x04\x12\x0b\n\x07\x42\x41\x44_MAC\x10\x05\x12\x12\n\x0eUNKNOWN_BUNDLE\x10\x06\x12\x12\n\x0eSTALE_SEQUENCE\x10\x07\x12\x10\n\x0cWRONG_LENGTH\x10\x08\x12\x0e\n\nNOT_FINITE\x10\t\x12\x12\n\x0eNORM_TOO_LARGE\x10\n\x12\x0e\n\nNO_SAMPLES\x10\x0b\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11protos/dccl.proto\x12\x04\x64\x63\x63l\",\n\x0cProfileField\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\")\n\x08Operator\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\"\x94\x01\n\x08Training\x12\x11\n\toptimizer\x18\x01 \x01(\t\x12\x15\n\rlearning_rate\x18\x02 \x01(\x02\x12\x0e\n\x06\x65pochs\x18\x03 \x01(\r\x12\x0c\n\x04pull\x18\x04 \x01(\x02\x12\x18\n\x10heldout_fraction\x18\x05 \x01(\x02\x12\x13\n\x0bgate_margin\x18\x06 \x01(\x02\x12\x11\n\tnegatives\x18\x07 \x01(\r\"\xcf\x03\n\x08Manifest\x12\x0e\n\x06schema\x18\x01 \x01(\r\x12\x10\n\x08protocol\x18\x02 \x01(\t\x12\x18\n\x10metapatch_length\x18\x03 \x01(\r\x12\x16\n\x0ehistory_length\x18\x04 \x01(\r\x12\x12\n\ncandidates\x18\x05 \x01(\r\x12\x13\n\x0btrain_batch\x18\x06 \x01(\r\x12\r\n\x05items\x18\x07 \x01(\r\x12\x16\n\x0ehistory_labels\x18\x08 \x01(\x08\x12#\n\x07profile\x18\t \x03(\x0b\x32\x12.dccl.ProfileField\x12 \n\x08training\x18\n \x01(\x0b\x32\x0e.dccl.Training\x12\x11\n\tprecision\x18\x0b \x01(\t\x12!\n\toperators\x18\x0c \x03(\x0b\x32\x0e.dccl.Operator\x12\x16\n\x0eoldest_runtime\x18\r \x01(\t\x12\x0e\n\x06parent\x18\x0e \x01(\x0c\x12\x14\n\x0cmodel_sha256\x18\x0f \x01(\x0c\x12\x19\n\x11vocabulary_sha256\x18\x10 \x01(\x0c\x12\x1a\n\x12\x63\x65rtificate_sha256\x18\x11 \x01(\x0c\x12\x16\n\x0egoldens_sha256\x18\x12 \x01(\x0c\x12\x15\n\rencoded_width\x18\x13 \x01(\r\"1\n\nVocabulary\x12\x0f\n\x07int_ids\x18\x01 \x03(\x03\x12\x12\n\nstring_ids\x18\x02 \x03(\t\"B\n\x06Tensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\r\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"o\n\nGoldenCall\x12\x11\n\tsignature\x18\x01 \x01(\t\x12\x1c\n\x06inputs\x18\x02 \x03(\x0b\x32\x0c.dccl.Tensor\x12\x1d\n\x07outputs\x18\x03 \x03(\x0b\x32\x0c.dccl.Tensor\x12\x11\n\ttolerance\x18\x04 \x01(\x02\"*\n\x07Goldens\x12\x1f\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x10.dccl.GoldenCall\"\\\n\x08\x45vidence\x12\x17\n\x0fheldout_samples\x18\x01 \x01(\r\x12\x12\n\ncloud_loss\x18\x02 \x01(\x02\x12\x15\n\rpersonal_loss\x18\x03 \x01(\x02\x12\x0c\n\x04gate\x18\x04 \x01(\x02\"\x96\x01\n\x0cVectorUpload\x12\x0e\n\x06schema\x18\x01 \x01(\r\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x0e\n\x06\x62undle\x18\x03 \x01(\x0c\x12\x10\n\x08sequence\x18\x04 \x01(\x04\x12\x0e\n\x06vector\x18\x05 \x03(\x02\x12\x0f\n\x07samples\x18\x06 \x01(\x04\x12 \n\x08\x65vidence\x18\x07 \x01(\x0b\x32\x0e.dccl.Evidence\"+\n\x0cSignedUpload\x12\x0e\n\x06upload\x18\x01 \x01(\x0c\x12\x0b\n\x03mac\x18\x02 \x01(\x0c\"\xb1\x01\n\x07Receipt\x12$\n\x06status\x18\x01 \x01(\x0e\x32\x14.dccl.Receipt.Status\x12\x1c\n\x06reason\x18\x02 \x01(\x0e\x32\x0c.dccl.Reason\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x10\n\x08sequence\x18\x04 \x01(\x04\"@\n\x06Status\x12\x0b\n\x07UNKNOWN\x10\x00\x12\x0c\n\x08\x41\x43\x43\x45PTED\x10\x01\x12\r\n\tDUPLICATE\x10\x02\x12\x0c\n\x08REJECTED\x10\x03\"!\n\x0cRegistration\x12\x11\n\tdevice_id\x18\x01 \x01(\t\"-\n\x0b\x43redentials\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\x0c\"/\n\tKeyChange\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0f\n\x07new_key\x18\x02 \x01(\x0c\".\n\x0fSignedKeyChange\x12\x0e\n\x06\x63hange\x18\x01 \x01(\x0c\x12\x0b\n\x03mac\x18\x02 \x01(\x0c\"\x1e\n\x0bUploadBatch\x12\x0f\n\x07uploads\x18\x01 \x03(\x0c\"/\n\x0cReceiptBatch\x12\x1f\n\x08receipts\x18\x01 \x03(\x0b\x32\r.dccl.Receipt*\xd7\x01\n\x06Reason\x12\x08\n\x04NONE\x10\x00\x12\r\n\tMALFORMED\x10\x01\x12\r\n\tTOO_LARGE\x10\x02\x12\x16\n\x12UNSUPPORTED_SCHEMA\x10\x03\x12\x12\n\x0eUNKNOWN_DEVICE\x10\x04\x12\x0b\n\x07\x42\x41\x44_MAC\x10\x05\x12\x12\n\x0eUNKNOWN_BUNDLE\x10\x06\x12\x12\n\x0eSTALE_SEQUENCE\x10\x07\x12\x10\n\x0cWRONG_LENGTH\x10\x08\x12\x0e\n\nNOT_FINITE\x10\t\x12\x12\n\x0eNORM_TOO_LARGE\x10\n\x12\x0e\n\nNO_SAMPLES\x10\x0b\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.dccl_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REASON']._serialized_start=1459
-  _globals['_REASON']._serialized_end=1674
+  _globals['_REASON']._serialized_start=1742
+  _globals['_REASON']._serialized_end=1957
   _globals['_PROFILEFIELD']._serialized_start=27
   _globals['_PROFILEFIELD']._serialized_end=71
   _globals['_OPERATOR']._serialized_start=73
@@ -40,23 +40,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRAINING']._serialized_start=117
   _globals['_TRAINING']._serialized_end=265
   _globals['_MANIFEST']._serialized_start=268
-  _globals['_MANIFEST']._serialized_end=708
-  _globals['_VOCABULARY']._serialized_start=710
-  _globals['_VOCABULARY']._serialized_end=759
-  _globals['_TENSOR']._serialized_start=761
-  _globals['_TENSOR']._serialized_end=827
-  _globals['_GOLDENCALL']._serialized_start=829
-  _globals['_GOLDENCALL']._serialized_end=940
-  _globals['_GOLDENS']._serialized_start=942
-  _globals['_GOLDENS']._serialized_end=984
-  _globals['_EVIDENCE']._serialized_start=986
-  _globals['_EVIDENCE']._serialized_end=1078
-  _globals['_VECTORUPLOAD']._serialized_start=1081
-  _globals['_VECTORUPLOAD']._serialized_end=1231
-  _globals['_SIGNEDUPLOAD']._serialized_start=1233
-  _globals['_SIGNEDUPLOAD']._serialized_end=1276
-  _globals['_RECEIPT']._serialized_start=1279
-  _globals['_RECEIPT']._serialized_end=1456
-  _globals['_RECEIPT_STATUS']._serialized_start=1392
-  _globals['_RECEIPT_STATUS']._serialized_end=1456
+  _globals['_MANIFEST']._serialized_end=731
+  _globals['_VOCABULARY']._serialized_start=733
+  _globals['_VOCABULARY']._serialized_end=782
+  _globals['_TENSOR']._serialized_start=784
+  _globals['_TENSOR']._serialized_end=850
+  _globals['_GOLDENCALL']._serialized_start=852
+  _globals['_GOLDENCALL']._serialized_end=963
+  _globals['_GOLDENS']._serialized_start=965
+  _globals['_GOLDENS']._serialized_end=1007
+  _globals['_EVIDENCE']._serialized_start=1009
+  _globals['_EVIDENCE']._serialized_end=1101
+  _globals['_VECTORUPLOAD']._serialized_start=1104
+  _globals['_VECTORUPLOAD']._serialized_end=1254
+  _globals['_SIGNEDUPLOAD']._serialized_start=1256
+  _globals['_SIGNEDUPLOAD']._serialized_end=1299
+  _globals['_RECEIPT']._serialized_start=1302
+  _globals['_RECEIPT']._serialized_end=1479
+  _globals['_RECEIPT_STATUS']._serialized_start=1415
+  _globals['_RECEIPT_STATUS']._serialized_end=1479
+  _globals['_REGISTRATION']._serialized_start=1481
+  _globals['_REGISTRATION']._serialized_end=1514
+  _globals['_CREDENTIALS']._serialized_start=1516
+  _globals['_CREDENTIALS']._serialized_end=1561
+  _globals['_KEYCHANGE']._serialized_start=1563
+  _globals['_KEYCHANGE']._serialized_end=1610
+  _globals['_SIGNEDKEYCHANGE']._serialized_start=1612
+  _globals['_SIGNEDKEYCHANGE']._serialized_end=1658
+  _globals['_UPLOADBATCH']._serialized_start=1660
+  _globals['_UPLOADBATCH']._serialized_end=1690
+  _globals['_RECEIPTBATCH']._serialized_start=1692
+  _globals['_RECEIPTBATCH']._serialized_end=1739
 # @@protoc_insertion_point(module_scope)

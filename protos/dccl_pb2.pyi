@@ -1,11 +1,9 @@
-from collections.abc import Iterable as _Iterable
-from collections.abc import Mapping as _Mapping
-from typing import ClassVar as _ClassVar
-
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -42,7 +40,7 @@ class ProfileField(_message.Message):
     VALUES_FIELD_NUMBER: _ClassVar[int]
     name: str
     values: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: str | None = ..., values: _Iterable[str] | None = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., values: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Operator(_message.Message):
     __slots__ = ("name", "version")
@@ -50,10 +48,10 @@ class Operator(_message.Message):
     VERSION_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
-    def __init__(self, name: str | None = ..., version: int | None = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
 
 class Training(_message.Message):
-    __slots__ = ("epochs", "gate_margin", "heldout_fraction", "learning_rate", "negatives", "optimizer", "pull")
+    __slots__ = ("optimizer", "learning_rate", "epochs", "pull", "heldout_fraction", "gate_margin", "negatives")
     OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     EPOCHS_FIELD_NUMBER: _ClassVar[int]
@@ -68,10 +66,10 @@ class Training(_message.Message):
     heldout_fraction: float
     gate_margin: float
     negatives: int
-    def __init__(self, optimizer: str | None = ..., learning_rate: float | None = ..., epochs: int | None = ..., pull: float | None = ..., heldout_fraction: float | None = ..., gate_margin: float | None = ..., negatives: int | None = ...) -> None: ...
+    def __init__(self, optimizer: _Optional[str] = ..., learning_rate: _Optional[float] = ..., epochs: _Optional[int] = ..., pull: _Optional[float] = ..., heldout_fraction: _Optional[float] = ..., gate_margin: _Optional[float] = ..., negatives: _Optional[int] = ...) -> None: ...
 
 class Manifest(_message.Message):
-    __slots__ = ("candidates", "certificate_sha256", "goldens_sha256", "history_labels", "history_length", "items", "metapatch_length", "model_sha256", "oldest_runtime", "operators", "parent", "precision", "profile", "protocol", "schema", "train_batch", "training", "vocabulary_sha256")
+    __slots__ = ("schema", "protocol", "metapatch_length", "history_length", "candidates", "train_batch", "items", "history_labels", "profile", "training", "precision", "operators", "oldest_runtime", "parent", "model_sha256", "vocabulary_sha256", "certificate_sha256", "goldens_sha256", "encoded_width")
     SCHEMA_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     METAPATCH_LENGTH_FIELD_NUMBER: _ClassVar[int]
@@ -90,6 +88,7 @@ class Manifest(_message.Message):
     VOCABULARY_SHA256_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATE_SHA256_FIELD_NUMBER: _ClassVar[int]
     GOLDENS_SHA256_FIELD_NUMBER: _ClassVar[int]
+    ENCODED_WIDTH_FIELD_NUMBER: _ClassVar[int]
     schema: int
     protocol: str
     metapatch_length: int
@@ -108,7 +107,8 @@ class Manifest(_message.Message):
     vocabulary_sha256: bytes
     certificate_sha256: bytes
     goldens_sha256: bytes
-    def __init__(self, schema: int | None = ..., protocol: str | None = ..., metapatch_length: int | None = ..., history_length: int | None = ..., candidates: int | None = ..., train_batch: int | None = ..., items: int | None = ..., history_labels: bool = ..., profile: _Iterable[ProfileField | _Mapping] | None = ..., training: Training | _Mapping | None = ..., precision: str | None = ..., operators: _Iterable[Operator | _Mapping] | None = ..., oldest_runtime: str | None = ..., parent: bytes | None = ..., model_sha256: bytes | None = ..., vocabulary_sha256: bytes | None = ..., certificate_sha256: bytes | None = ..., goldens_sha256: bytes | None = ...) -> None: ...
+    encoded_width: int
+    def __init__(self, schema: _Optional[int] = ..., protocol: _Optional[str] = ..., metapatch_length: _Optional[int] = ..., history_length: _Optional[int] = ..., candidates: _Optional[int] = ..., train_batch: _Optional[int] = ..., items: _Optional[int] = ..., history_labels: bool = ..., profile: _Optional[_Iterable[_Union[ProfileField, _Mapping]]] = ..., training: _Optional[_Union[Training, _Mapping]] = ..., precision: _Optional[str] = ..., operators: _Optional[_Iterable[_Union[Operator, _Mapping]]] = ..., oldest_runtime: _Optional[str] = ..., parent: _Optional[bytes] = ..., model_sha256: _Optional[bytes] = ..., vocabulary_sha256: _Optional[bytes] = ..., certificate_sha256: _Optional[bytes] = ..., goldens_sha256: _Optional[bytes] = ..., encoded_width: _Optional[int] = ...) -> None: ...
 
 class Vocabulary(_message.Message):
     __slots__ = ("int_ids", "string_ids")
@@ -116,10 +116,10 @@ class Vocabulary(_message.Message):
     STRING_IDS_FIELD_NUMBER: _ClassVar[int]
     int_ids: _containers.RepeatedScalarFieldContainer[int]
     string_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, int_ids: _Iterable[int] | None = ..., string_ids: _Iterable[str] | None = ...) -> None: ...
+    def __init__(self, int_ids: _Optional[_Iterable[int]] = ..., string_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Tensor(_message.Message):
-    __slots__ = ("data", "dtype", "name", "shape")
+    __slots__ = ("name", "dtype", "shape", "data")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
@@ -128,10 +128,10 @@ class Tensor(_message.Message):
     dtype: str
     shape: _containers.RepeatedScalarFieldContainer[int]
     data: bytes
-    def __init__(self, name: str | None = ..., dtype: str | None = ..., shape: _Iterable[int] | None = ..., data: bytes | None = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class GoldenCall(_message.Message):
-    __slots__ = ("inputs", "outputs", "signature", "tolerance")
+    __slots__ = ("signature", "inputs", "outputs", "tolerance")
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     OUTPUTS_FIELD_NUMBER: _ClassVar[int]
@@ -140,16 +140,16 @@ class GoldenCall(_message.Message):
     inputs: _containers.RepeatedCompositeFieldContainer[Tensor]
     outputs: _containers.RepeatedCompositeFieldContainer[Tensor]
     tolerance: float
-    def __init__(self, signature: str | None = ..., inputs: _Iterable[Tensor | _Mapping] | None = ..., outputs: _Iterable[Tensor | _Mapping] | None = ..., tolerance: float | None = ...) -> None: ...
+    def __init__(self, signature: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., tolerance: _Optional[float] = ...) -> None: ...
 
 class Goldens(_message.Message):
     __slots__ = ("calls",)
     CALLS_FIELD_NUMBER: _ClassVar[int]
     calls: _containers.RepeatedCompositeFieldContainer[GoldenCall]
-    def __init__(self, calls: _Iterable[GoldenCall | _Mapping] | None = ...) -> None: ...
+    def __init__(self, calls: _Optional[_Iterable[_Union[GoldenCall, _Mapping]]] = ...) -> None: ...
 
 class Evidence(_message.Message):
-    __slots__ = ("cloud_loss", "gate", "heldout_samples", "personal_loss")
+    __slots__ = ("heldout_samples", "cloud_loss", "personal_loss", "gate")
     HELDOUT_SAMPLES_FIELD_NUMBER: _ClassVar[int]
     CLOUD_LOSS_FIELD_NUMBER: _ClassVar[int]
     PERSONAL_LOSS_FIELD_NUMBER: _ClassVar[int]
@@ -158,10 +158,10 @@ class Evidence(_message.Message):
     cloud_loss: float
     personal_loss: float
     gate: float
-    def __init__(self, heldout_samples: int | None = ..., cloud_loss: float | None = ..., personal_loss: float | None = ..., gate: float | None = ...) -> None: ...
+    def __init__(self, heldout_samples: _Optional[int] = ..., cloud_loss: _Optional[float] = ..., personal_loss: _Optional[float] = ..., gate: _Optional[float] = ...) -> None: ...
 
 class VectorUpload(_message.Message):
-    __slots__ = ("bundle", "device_id", "evidence", "samples", "schema", "sequence", "vector")
+    __slots__ = ("schema", "device_id", "bundle", "sequence", "vector", "samples", "evidence")
     SCHEMA_FIELD_NUMBER: _ClassVar[int]
     DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
@@ -176,18 +176,18 @@ class VectorUpload(_message.Message):
     vector: _containers.RepeatedScalarFieldContainer[float]
     samples: int
     evidence: Evidence
-    def __init__(self, schema: int | None = ..., device_id: str | None = ..., bundle: bytes | None = ..., sequence: int | None = ..., vector: _Iterable[float] | None = ..., samples: int | None = ..., evidence: Evidence | _Mapping | None = ...) -> None: ...
+    def __init__(self, schema: _Optional[int] = ..., device_id: _Optional[str] = ..., bundle: _Optional[bytes] = ..., sequence: _Optional[int] = ..., vector: _Optional[_Iterable[float]] = ..., samples: _Optional[int] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ...) -> None: ...
 
 class SignedUpload(_message.Message):
-    __slots__ = ("mac", "upload")
+    __slots__ = ("upload", "mac")
     UPLOAD_FIELD_NUMBER: _ClassVar[int]
     MAC_FIELD_NUMBER: _ClassVar[int]
     upload: bytes
     mac: bytes
-    def __init__(self, upload: bytes | None = ..., mac: bytes | None = ...) -> None: ...
+    def __init__(self, upload: _Optional[bytes] = ..., mac: _Optional[bytes] = ...) -> None: ...
 
 class Receipt(_message.Message):
-    __slots__ = ("detail", "reason", "sequence", "status")
+    __slots__ = ("status", "reason", "detail", "sequence")
     class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNKNOWN: _ClassVar[Receipt.Status]
@@ -206,4 +206,46 @@ class Receipt(_message.Message):
     reason: Reason
     detail: str
     sequence: int
-    def __init__(self, status: Receipt.Status | str | None = ..., reason: Reason | str | None = ..., detail: str | None = ..., sequence: int | None = ...) -> None: ...
+    def __init__(self, status: _Optional[_Union[Receipt.Status, str]] = ..., reason: _Optional[_Union[Reason, str]] = ..., detail: _Optional[str] = ..., sequence: _Optional[int] = ...) -> None: ...
+
+class Registration(_message.Message):
+    __slots__ = ("device_id",)
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    def __init__(self, device_id: _Optional[str] = ...) -> None: ...
+
+class Credentials(_message.Message):
+    __slots__ = ("device_id", "key")
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    key: bytes
+    def __init__(self, device_id: _Optional[str] = ..., key: _Optional[bytes] = ...) -> None: ...
+
+class KeyChange(_message.Message):
+    __slots__ = ("device_id", "new_key")
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    NEW_KEY_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    new_key: bytes
+    def __init__(self, device_id: _Optional[str] = ..., new_key: _Optional[bytes] = ...) -> None: ...
+
+class SignedKeyChange(_message.Message):
+    __slots__ = ("change", "mac")
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    MAC_FIELD_NUMBER: _ClassVar[int]
+    change: bytes
+    mac: bytes
+    def __init__(self, change: _Optional[bytes] = ..., mac: _Optional[bytes] = ...) -> None: ...
+
+class UploadBatch(_message.Message):
+    __slots__ = ("uploads",)
+    UPLOADS_FIELD_NUMBER: _ClassVar[int]
+    uploads: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, uploads: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class ReceiptBatch(_message.Message):
+    __slots__ = ("receipts",)
+    RECEIPTS_FIELD_NUMBER: _ClassVar[int]
+    receipts: _containers.RepeatedCompositeFieldContainer[Receipt]
+    def __init__(self, receipts: _Optional[_Iterable[_Union[Receipt, _Mapping]]] = ...) -> None: ...

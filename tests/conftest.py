@@ -2,5 +2,18 @@
 
 import contextlib
 
+import pytest
+
 with contextlib.suppress(ImportError):
     import tflite_runtime.interpreter  # noqa: F401
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """A PostgreSQL server; skips where there is none."""
+    pytest.importorskip("psycopg")
+    from tests.postgresql import Cluster
+
+    cluster = Cluster(fsync="off")
+    yield cluster
+    cluster.stop()

@@ -1,23 +1,18 @@
-"""The tables of the vector store, and the rows that ingest adds to them."""
+"""The tables of the vector store, as the newest migration leaves them (migrations/versions)."""
 
-import time
-
-import numpy as np
 import sqlalchemy as sql
-
-from protos import dccl_pb2
-from protos.signing import KEY_BYTES
 
 DEVICE_ID_CHARACTERS = 128
 IDENTITY_BYTES = 32  # SHA-256
-QUARANTINED_BYTES = 4096  # of a rejected body that are kept
 
 TABLES = sql.MetaData()
 DEVICES = sql.Table(
     "devices",
     TABLES,
     sql.Column("device_id", sql.String(DEVICE_ID_CHARACTERS), primary_key=True),
-    sql.Column("key", sql.LargeBinary(KEY_BYTES), nullable=False),
+    sql.Column("key", sql.LargeBinary, nullable=False),  # see keys.py
+    # Uploads up to this number are refused, though their vectors are gone; 0 while none of its vectors was pruned.
+    sql.Column("pruned_sequence", sql.BigInteger, nullable=False, server_default="0"),
 )
 BUNDLES = sql.Table(
     "bundles",
@@ -25,13 +20,15 @@ BUNDLES = sql.Table(
     sql.Column("identity", sql.LargeBinary(IDENTITY_BYTES), primary_key=True),
     sql.Column("metapatch_length", sql.Integer, nullable=False),
 )
+# The newest vector of each device for each bundle: what a newer one replaces is of no use to anybody.
 VECTORS = sql.Table(
     "vectors",
     TABLES,
     sql.Column("device_id", sql.String(DEVICE_ID_CHARACTERS), primary_key=True),
-    sql.Column("sequence", sql.BigInteger, primary_key=True),
-    sql.Column("bundle", sql.LargeBinary(IDENTITY_BYTES), nullable=False, index=True),
+    sql.Column("bundle", sql.LargeBinary(IDENTITY_BYTES), primary_key=True, index=True),
+    sql.Column("sequence", sql.BigInteger, nullable=False),
     sql.Column("vector", sql.LargeBinary, nullable=False),  # K little-endian float32
+    sql.Column("norm", sql.Float, nullable=False),  # Euclidean
     sql.Column("samples", sql.BigInteger, nullable=False),
     sql.Column("gate", sql.Float),  # NULL: the device had nothing held out
     sql.Column("cloud_loss", sql.Float),
@@ -43,12 +40,35 @@ QUARANTINE = sql.Table(
     "quarantine",
     TABLES,
     sql.Column("number", sql.Integer, primary_key=True),
-    sql.Column("reason", sql.String(32), nullable=False, index=True),
+    sql.Column("reason", sql.String(32), nullable=False),
     sql.Column("detail", sql.Text, nullable=False),
     sql.Column("device_id", sql.String(DEVICE_ID_CHARACTERS)),  # as the body says; NULL if it has no valid one
     sql.Column("body", sql.LargeBinary, nullable=False),  # its first bytes
-    sql.Column("body_bytes", sql.BigInteger, nullable=False),
+    sql.Column("body_bytes", sql.BigInteger, nullable=False),  # of the whole of it
     sql.Column("received_at", sql.Float, nullable=False),
+    # Bytes ever kept under this reason before this row: the oldest beyond a bound are found without adding up.
+    sql.Column("begins_at", sql.BigInteger, nullable=False),
+    sql.Index("ix_quarantine_reason_begins_at", "reason", "begins_at"),
+)
+REJECTIONS = sql.Table(
+    "rejections",
+    TABLES,
+    sql.Column("reason", sql.String(32), primary_key=True),
+    # Both since the store began, forgotten bodies included.
+    sql.Column("count", sql.BigInteger, nullable=False),
+    sql.Column("bytes", sql.BigInteger, nullable=False),
+)
+# What devices are offered: the newest release that is for them (dccl_tf/collector/releases.py).
+RELEASES = sql.Table(
+    "releases",
+    TABLES,
+    sql.Column("number", sql.Integer, primary_key=True),
+    sql.Column("bundle", sql.LargeBinary(IDENTITY_BYTES), nullable=False, unique=True),
+    sql.Column("percent", sql.Float, nullable=False),  # of all devices, 0 to 100
+    sql.Column("state", sql.String(16), nullable=False),
+    sql.Column("sizes", sql.JSON, nullable=False),  # bytes of the stored file by content coding
+    sql.Column("published_at", sql.Float, nullable=False),
+    sql.Column("changed_at", sql.Float, nullable=False),
 )
 
 
@@ -58,37 +78,3 @@ def device_id_error(device_id: str) -> str | None:
         return None
     shown = ascii(device_id[:40]) + ("..." if len(device_id) > 40 else "")
     return f"device_id: expected 1 to {DEVICE_ID_CHARACTERS} printable characters, got {len(device_id)}: {shown}"
-
-
-def add_vector(connection: sql.Connection, upload: dccl_pb2.VectorUpload, body_hash: bytes) -> None:
-    """Adds a checked upload."""
-    evidence = upload.evidence if upload.evidence.heldout_samples else None
-    row = {
-        "device_id": upload.device_id,
-        "sequence": upload.sequence,
-        "bundle": upload.bundle,
-        "vector": np.array(upload.vector, "<f4").tobytes(),
-        "samples": upload.samples,
-        "gate": evidence and evidence.gate,
-        "cloud_loss": evidence and evidence.cloud_loss,
-        "personal_loss": evidence and evidence.personal_loss,
-        "body_hash": body_hash,
-        "received_at": time.time(),
-    }
-    connection.execute(sql.insert(VECTORS), row)
-
-
-def add_quarantined(
-    connection: sql.Connection, reason: str, detail: str, device_id: str | None, body: bytes, keep: int
-) -> None:
-    """Keeps the beginning of a rejected body with its reason, and forgets all but the newest `keep` bodies."""
-    row = {
-        "reason": reason,
-        "detail": detail,
-        "device_id": device_id,
-        "body": bytes(body[:QUARANTINED_BYTES]),
-        "body_bytes": len(body),
-        "received_at": time.time(),
-    }
-    (number,) = connection.execute(sql.insert(QUARANTINE), row).inserted_primary_key
-    connection.execute(sql.delete(QUARANTINE).where(QUARANTINE.c.number <= number - keep))

@@ -98,9 +98,17 @@ def test_the_same_upload_twice_in_one_batch_is_one_row(store):  # C2
     assert [verdict(receipt) for receipt in receipts] == ["ACCEPTED", "DUPLICATE"]
 
 
-def test_the_same_upload_is_a_duplicate_after_newer_ones_too(store):  # C2
+def test_an_upload_that_a_newer_one_replaced_is_stale(store):  # C2
+    """Its vector is gone, and so is the hash that would tell it from a forgery."""
     ingest, first = Ingest(store), body(store, sequence=1)
     ingest.receive_many([first, body(store, sequence=2)])
+    assert verdict(ingest.receive(first)) == "STALE_SEQUENCE"
+
+
+def test_an_upload_for_another_bundle_leaves_the_earlier_one_a_duplicate(store):  # C2
+    store.register_bundle(OTHER, 2)
+    ingest, first = Ingest(store), body(store, sequence=1)
+    ingest.receive_many([first, body(store, sequence=2, bundle=OTHER, vector=[1, 2])])
     assert verdict(ingest.receive(first)) == "DUPLICATE"
 
 
@@ -155,14 +163,15 @@ def test_a_cut_body_is_rejected(store):  # C3
     assert {verdict(receipt) for receipt in receipts} <= {"MALFORMED", "BAD_MAC"}
 
 
-def test_a_large_body_is_rejected_in_little_memory(store, tmp_path):  # C3
+def test_a_large_body_is_rejected_in_little_memory(store):  # C3
     ingest, large = Ingest(store), bytes(100_000_000)
     tracemalloc.start()
     assert verdict(ingest.receive(large)) == "TOO_LARGE"
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 5_000_000
-    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 1_000_000
+    (kept,) = store.quarantined()
+    assert (len(kept.body), kept.body_bytes) == (4096, 100_000_000)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
@@ -191,10 +200,68 @@ print(*(verdict(receipt) for receipt in Ingest(store).receive_many([body(store),
     assert (done.stdout, done.stderr) == ("ACCEPTED MALFORMED 1\n", "")
 
 
-def test_quarantine_forgets_the_oldest(store):
-    ingest = Ingest(store, Limits(quarantined=3))
-    ingest.receive_many([body(store, schema=9)] + [b"noise"] * 5)
-    assert store.counts_by_reason() == {"MALFORMED": 3}
+def test_quarantine_forgets_the_oldest_of_a_reason_beyond_its_bytes(store):
+    """A body of 5 bytes counts 5 + 256: 800 bytes hold three. What was rejected for another reason stays."""
+    ingest = Ingest(store, Limits(quarantine_bytes=800))
+    ingest.receive_many([body(store, schema=9)] + [b"nois%d" % number for number in range(5)])
+    assert [(one.reason, one.body) for one in store.quarantined()][:3] == [
+        ("MALFORMED", b"nois4"),
+        ("MALFORMED", b"nois3"),
+        ("MALFORMED", b"nois2"),
+    ]
+    assert [one.reason for one in store.quarantined()][3:] == ["UNSUPPORTED_SCHEMA"]
+
+
+def test_counts_go_on_when_quarantine_forgets(store):
+    ingest = Ingest(store, Limits(quarantine_bytes=1))
+    ingest.receive_many([b"noise"] * 5)
+    ingest.receive(b"noise")
+    assert (store.counts_by_reason(), store.quarantined()) == ({"MALFORMED": 6}, [])
+
+
+def test_quarantine_tells_what_came_and_turns_pages(store):
+    Ingest(store).receive_many([b"one", bytes(100_000), body(store, samples=0)])
+    newest, large = store.quarantined(limit=2)
+    assert (newest.reason, newest.device_id, newest.detail) == (
+        "NO_SAMPLES",
+        "d1",
+        f"samples: expected 1 to {2**63 - 1}, got 0",
+    )
+    assert (large.reason, large.device_id, large.body, large.body_bytes) == ("TOO_LARGE", None, bytes(4096), 100_000)
+    assert [one.body for one in store.quarantined(before=large.number)] == [b"one"]
+    assert [one.body for one in store.quarantined(reason="MALFORMED")] == [b"one"]
+
+
+def fleet(store, count, norm=1.0, first=0):
+    """Uploads of as many devices, with vectors of one norm."""
+    names = [f"f{number}" for number in range(first, first + count)]
+    keys = store.register_devices(names)
+    return [sign(upload(device_id=name, vector=[0, norm, 0, 0]), keys[name]) for name in names]
+
+
+def test_norm_is_bounded_by_the_population_once_there_is_one(store):
+    """Ten devices with norm 1: from then on 4 is the longest, whatever the absolute bound."""
+    ingest = Ingest(store, Limits(population=10))
+    ingest.receive_many(fleet(store, 9))
+    assert verdict(ingest.receive(body(store, sequence=1, vector=[50, 0, 0, 0]))) == "ACCEPTED"
+    assert verdict(ingest.receive(body(store, sequence=2, vector=[4.1, 0, 0, 0]))) == "NORM_TOO_LARGE"
+    assert verdict(ingest.receive(body(store, sequence=2, vector=[3.9, 0, 0, 0]))) == "ACCEPTED"
+
+
+def test_a_new_process_knows_the_population_from_the_store(store):
+    limits = Limits(population=10)
+    Ingest(store, limits).receive_many(fleet(store, 10))
+    assert verdict(Ingest(store, limits).receive(body(store, vector=[4.1, 0, 0, 0]))) == "NORM_TOO_LARGE"
+
+
+def test_one_device_has_one_vote(store):
+    """Twenty uploads of norm 50 by one device leave the median of ten others at 1."""
+    ingest = Ingest(store, Limits(population=10))
+    loud = [body(store, sequence=number, vector=[50, 0, 0, 0]) for number in range(1, 21)]
+    ingest.receive_many(fleet(store, 9))
+    ingest.receive_many(loud)
+    ingest.receive_many(fleet(store, 1, first=9))
+    assert verdict(ingest.receive(body(store, device_id="next", vector=[4.1, 0, 0, 0]))) == "NORM_TOO_LARGE"
 
 
 @pytest.mark.parametrize("wrong", ["text", 5, None])
@@ -210,7 +277,7 @@ def test_bodies_may_be_made_with_the_store_while_they_are_read(store):
     assert store.newest(BUNDLE).device_ids == names
 
 
-@pytest.mark.parametrize("limit", ["body_bytes", "norm", "quarantined"])
+@pytest.mark.parametrize("limit", ["body_bytes", "norm", "norm_ratio", "population", "quarantine_bytes"])
 def test_limits_are_above_zero(limit):
     with pytest.raises(ValueError, match=f"{limit}: expected more than 0, got 0"):
         Limits(**{limit: 0})

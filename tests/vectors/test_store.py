@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +121,7 @@ def test_what_is_no_url_is_named():
 
 
 def test_missing_folder_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"url: cannot open .*missing.*folder of a file must exist"):
+    with pytest.raises(ValueError, match=r"url: cannot open .*missing.*a file's folder must exist"):
         VectorStore.open(f"sqlite:///{tmp_path / 'missing' / 'v.sqlite'}")
 
 
@@ -201,3 +202,22 @@ def test_several_may_create_a_store_at_once(url):
     for creator in creators:
         creator.join()
     assert failures == []
+
+
+def test_a_forgotten_device_is_unknown_and_has_no_vectors(store):
+    ingest, upload = Ingest(store), body(store)
+    ingest.receive(upload)
+    assert store.forget_device("d1")
+    assert len(store.newest(BUNDLE)) == 0
+    assert verdict(ingest.receive(upload)) == "UNKNOWN_DEVICE"
+    assert not store.forget_device("d1")
+
+
+def test_pruned_vectors_are_gone_and_cannot_come_back(store):
+    ingest, first = Ingest(store), body(store, sequence=5)
+    ingest.receive_many([first, body(store, device_id="d2")])
+    assert store.prune(before=0.0) == 0
+    assert store.prune(before=time.time() + 1.0) == 2
+    assert len(store.newest(BUNDLE)) == 0
+    assert verdict(ingest.receive(first)) == "STALE_SEQUENCE"
+    assert verdict(ingest.receive(body(store, sequence=6))) == "ACCEPTED"

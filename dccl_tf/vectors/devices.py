@@ -1,0 +1,93 @@
+"""Devices: their keys, and what each has uploaded so far. Functions on a connection of the store."""
+
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import sqlalchemy as sql
+
+from dccl_tf.vectors.keys import KeyVault
+from dccl_tf.vectors.tables import DEVICES, VECTORS, device_id_error
+from protos.signing import KEY_BYTES
+
+NAMES_AT_ONCE = 500  # in one query; SQLite takes at most 32,766, older ones 999
+
+# Built once: building a statement takes as long as running it.
+_AMONG = DEVICES.c.device_id.in_(sql.bindparam("names", expanding=True))
+_KEYS = sql.select(DEVICES.c.device_id, DEVICES.c.key).where(_AMONG)
+_HISTORIES = (
+    sql.select(DEVICES, VECTORS.c.sequence, VECTORS.c.body_hash)
+    .outerjoin(VECTORS, VECTORS.c.device_id == DEVICES.c.device_id)
+    .where(_AMONG)
+)
+
+
+@dataclass
+class DeviceHistory:
+    """What a device must not send again."""
+
+    key: bytes  # 32 bytes
+    newest: int  # sequence number of its newest accepted upload, 0 before the first
+    hashes: dict[int, bytes] = field(default_factory=dict)  # SHA-256 of the uploads in the store, by sequence number
+
+
+def histories(connection: sql.Connection, vault: KeyVault, names: Iterable[str]) -> dict[str, DeviceHistory]:
+    """Those of the devices that are registered."""
+    found: dict[str, DeviceHistory] = {}
+    for some in _parts(names):
+        for name, stored, pruned, sequence, body_hash in connection.execute(_HISTORIES, {"names": some}):
+            history = found.get(name)
+            if history is None:
+                history = found[name] = DeviceHistory(vault.open(bytes(stored), name), pruned)
+            if sequence is not None:
+                history.newest = max(history.newest, sequence)
+                history.hashes[sequence] = bytes(body_hash)
+    return found
+
+
+def register(
+    connection: sql.Connection, vault: KeyVault, wanted: Mapping[str, bytes | None]
+) -> tuple[dict[str, bytes], set[str]]:
+    """Keys of devices: of a new one the key given or else a random one, of a known one its own.
+
+    Returns:
+      The keys in the order of `wanted`, and the names of the new ones.
+
+    Raises:
+      ValueError: an id or a key is not as it should be.
+    """
+    for device_id, key in wanted.items():
+        if error := device_id_error(device_id):
+            raise ValueError(error)
+        if key is not None and len(key) != KEY_BYTES:
+            raise ValueError(f"key: expected {KEY_BYTES} bytes, got {len(key)}")
+    known = {
+        row.device_id: vault.open(bytes(row.key), row.device_id)
+        for some in _parts(wanted)
+        for row in connection.execute(_KEYS, {"names": some})
+    }
+    fresh = {name: key or secrets.token_bytes(KEY_BYTES) for name, key in wanted.items() if name not in known}
+    if fresh:
+        rows = [{"device_id": name, "key": vault.seal(key, name)} for name, key in fresh.items()]
+        connection.execute(sql.insert(DEVICES), rows)
+    known |= fresh
+    return {name: known[name] for name in wanted}, set(fresh)
+
+
+def set_key(connection: sql.Connection, vault: KeyVault, device_id: str, key: bytes) -> None:
+    """Gives a registered device another key."""
+    connection.execute(
+        sql.update(DEVICES).where(DEVICES.c.device_id == device_id).values(key=vault.seal(key, device_id))
+    )
+
+
+def forget(connection: sql.Connection, device_id: str) -> bool:
+    """Removes a device, its key and its vectors; False if it was not known."""
+    connection.execute(sql.delete(VECTORS).where(VECTORS.c.device_id == device_id))
+    return bool(connection.execute(sql.delete(DEVICES).where(DEVICES.c.device_id == device_id)).rowcount)
+
+
+def _parts(names: Iterable[str]) -> Iterator[list[str]]:
+    names = list(names)
+    for first in range(0, len(names), NAMES_AT_ONCE):
+        yield names[first : first + NAMES_AT_ONCE]

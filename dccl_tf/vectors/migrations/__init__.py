@@ -1,0 +1,1 @@
+"""Migrations of the vector store, run by Alembic."""
