@@ -30,6 +30,7 @@ class UploadedVectors:
     gates: np.ndarray  # [M] float32, NaN without evidence
     cloud_loss: np.ndarray  # [M] held-out log loss with gate 0, NaN without evidence
     personal_loss: np.ndarray  # [M] the same with gate 1
+    sequences: np.ndarray  # [M] int64, the number of the upload: a device's higher one is newer
 
     def __len__(self) -> int:
         return len(self.device_ids)
@@ -155,6 +156,7 @@ class VectorStore:
             gates=np.array([row.gate for row in rows], np.float32),
             cloud_loss=np.array([row.cloud_loss for row in rows], np.float64),
             personal_loss=np.array([row.personal_loss for row in rows], np.float64),
+            sequences=np.array([row.sequence for row in rows], np.int64),
         )
 
     def prune(self, before: float) -> int:
