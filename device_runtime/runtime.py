@@ -52,7 +52,7 @@ class Runtime:
         source = {"model_path": str(model)} if isinstance(model, Path) else {"model_content": model}
         try:
             self._interpreter = provider.interpreter(num_threads=num_threads, **source, **options)
-            names = list(self._interpreter.get_signature_list())
+            names = _list_once(self._interpreter)
             self._runners = {name: self._interpreter.get_signature_runner(name) for name in names}
         except (ValueError, RuntimeError) as error:
             raise ModelError(
@@ -91,6 +91,16 @@ class Runtime:
             except (ValueError, RuntimeError) as error:
                 raise ModelError(f"{signature}: {self.name} {self.version} failed ({_one_line(error)})") from error
             return {name: np.array(value) for name, value in outputs.items()}
+
+
+def _list_once(interpreter: Any) -> list[str]:
+    """Names of the signatures. tflite-runtime 2.14 loses some kilobytes for good each time it lists them, which every
+    runner makes it do: here they all share one list (tests/device/test_durability.py)."""
+    if not hasattr(interpreter, "_get_full_signature_list"):
+        return list(interpreter.get_signature_list())
+    signatures = interpreter._get_full_signature_list()
+    interpreter._get_full_signature_list = lambda: signatures
+    return list(signatures)
 
 
 def _spec(runner: Any) -> SignatureSpec:
