@@ -22,6 +22,7 @@ from protos import dccl_pb2
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 SCHEMA = 1
+PROTOCOLS = ("next", "liked")
 MANIFEST, MODEL = "manifest.pb", "model.tflite"
 # Each file beside the manifest and the manifest's field that holds its hash.
 HASHES = {
@@ -51,7 +52,7 @@ class Bundle:
             one that this version does not know.
         """
         path = Path(path)
-        files = _read(path)
+        files = _read(path, [MANIFEST, *HASHES])
         manifest = _parse(dccl_pb2.Manifest(), MANIFEST, files[MANIFEST])
         _check_manifest(manifest)
         for name, field in HASHES.items():
@@ -61,6 +62,11 @@ class Bundle:
         if len(vocabulary) != manifest.items:
             raise BundleError(f"vocabulary.pb: expected {manifest.items} items, got {len(vocabulary)}; export it again")
         return cls(path, hashlib.sha256(files[MANIFEST]).digest(), manifest, vocabulary, files)
+
+    @staticmethod
+    def identify(path: str | Path) -> bytes:
+        """The identity of the bundle at a path, by its manifest alone; nothing is verified. Raises BundleError."""
+        return hashlib.sha256(_read(Path(path), [MANIFEST])[MANIFEST]).digest()
 
     @property
     def model(self) -> bytes | Path:
@@ -104,15 +110,14 @@ class Bundle:
             raise BundleError(f"certificate.json: not JSON ({error}); export the bundle again") from error
 
 
-def _read(path: Path) -> dict[str, bytes | Path]:
-    """The five files, and no others; the model of a folder as its path."""
-    names = [MANIFEST, *HASHES]
+def _read(path: Path, names: list[str]) -> dict[str, bytes | Path]:
+    """The files of these names, and no others; the model of a folder as its path."""
     try:
         if path.is_dir():
             missing = [name for name in names if not (path / name).is_file()]
             if not missing:
                 content = {name: (path / name).read_bytes() for name in names if name != MODEL}
-                return content | {MODEL: path / MODEL}
+                return content | {MODEL: path / MODEL} if MODEL in names else content
         else:
             with zipfile.ZipFile(path) as archive:
                 missing = sorted(set(names) - set(archive.namelist()))
@@ -170,6 +175,8 @@ def _check_manifest(manifest: dccl_pb2.Manifest) -> None:
             raise BundleError(f"{MANIFEST}: expected {name} of at least 1, got {getattr(manifest, name)}")
     if not manifest.profile:
         raise BundleError(f"{MANIFEST}: expected at least one profile field, got none")
+    if manifest.protocol not in PROTOCOLS:
+        raise BundleError(f"{MANIFEST}: expected the protocol {' or '.join(PROTOCOLS)}, got {manifest.protocol!r}")
     training = manifest.training
     if training.optimizer not in ("adam", "sgd"):
         raise BundleError(f"{MANIFEST}: expected training.optimizer adam or sgd, got {training.optimizer!r}")

@@ -5,10 +5,10 @@
         print(device.personalize().gate)
         ids, scores = device.rank([1193, 661, 914, 3408], k=3)
 
-Items are the log's own ids everywhere. All methods are safe under threads; one process owns a state folder.
+Items are the log's own ids everywhere. All methods are safe under threads; one process owns a state folder, and a
+fork of it is refused.
 """
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,64 +21,82 @@ from typing import Any
 import numpy as np
 
 from device_runtime.bundle import Bundle
-from device_runtime.engine import Engine
-from device_runtime.errors import InputError, StateError
-from device_runtime.folder import StateFolder
+from device_runtime.delivery import Delivery, Retries
+from device_runtime.errors import BundleError, DeviceError, InputError, ModelError, StateError, StorageError
+from device_runtime.events import Event
+from device_runtime.folder import STATE, StateFolder
+from device_runtime.installation import Installer
 from device_runtime.interactions import interactions
 from device_runtime.learning import Learner
-from device_runtime.opening import Opening, check_policy, open_state
+from device_runtime.opening import Opening, begun_again, check_policy, open_state, rolled_back
+from device_runtime.ownership import Owner
 from device_runtime.personalize import OnStep, PersonalizeConfig, Report, ShouldStop
+from device_runtime.privacy import UploadNoise
 from device_runtime.rows import encode_history
-from device_runtime.runtime import load_runtime
+from device_runtime.samples import LogLimits
+from device_runtime.sender import Sender
 from device_runtime.state import DeviceState
-from device_runtime.upload import signed_upload
+from device_runtime.transport import Transport
 from device_runtime.vocabulary import RawId
 
 
 class Device:
     """A device with its state folder and bundle. Made by `Device.open`; `close` it or use it in a `with`."""
 
-    def __init__(self, folder: StateFolder, device_id: str, key: bytes | None, runtime: str) -> None:
-        self._folder, self._device_id, self._key, self._runtime_choice = folder, device_id, key, runtime
-        self._lock = threading.RLock()  # state, log and caches
-        self._training = threading.Lock()  # one personalisation or upgrade at a time
+    def __init__(self, folder: StateFolder, device_id: str, sender: Sender, runtime: str) -> None:
+        self._folder, self._device_id, self._sender = folder, device_id, sender
+        self._installer = Installer(folder, runtime)
+        self._lock = Owner()  # state, log and caches
+        self._training = Owner()  # one personalisation, upgrade or rollback at a time
+        self._sending = Owner()  # one at a time, and never while holding the others
         self._counts: Counter[str] = Counter()
+        self._met: set[RawId] | None = None  # read when first asked for
 
     @classmethod
     def open(
         cls,
         state_dir: str | Path,
-        bundle: Bundle | str | Path,
+        bundle: Bundle | str | Path | None = None,
         device_id: str | None = None,
         key: bytes | None = None,
         profile: Mapping[str, Any] | None = None,
         runtime: str = "auto",
         on_bundle_change: str = "rebase",
         on_damage: str = "error",
+        limits: LogLimits | None = None,
+        noise: UploadNoise | None = None,
     ) -> "Device":
         """Opens a device, or begins a new one in an empty folder with the vector U(0, u) (Eq. 6).
 
+        A bundle other than the one in use is an upgrade (see `upgrade`): it has to pass every check on this device
+        first. One that does not is refused and remembered, the device goes on with the bundle it had, and `opening`
+        says so.
+
         Args:
           state_dir: the device's own folder; made if absent.
-          bundle: an open bundle or the path of one.
+          bundle: an open bundle or the path of one; its files are copied into the folder. By default the one in use.
           device_id: opaque id; by default the stored one, or a new random one.
-          key: 32 bytes from the cloud's registration; stored, so given once. Needed by `upload` alone.
+          key: 32 bytes from the cloud's registration; stored, so given once. Needed by uploads alone.
           profile: value of each profile field, such as {"age": "25-34"}; stored, so given once.
           runtime: "auto", "tflite-runtime", "ai-edge-litert" or "tensorflow".
           on_bundle_change: what happens to a vector that belongs to another bundle: "rebase" makes it U(vector, u)
             in the new basis, "keep" leaves it, "reset" begins again. `opening` says what was done.
           on_damage: "error", or "reset" to set a damaged file aside and begin afresh.
+          limits: bounds of the log.
+          noise: what is added to every uploaded vector; none by default.
 
         Raises:
           DeviceError: its subclasses say what was wrong; what was stored is as it was.
         """
         check_policy(on_bundle_change)
-        bundle, engine = _loaded(bundle, runtime)
-        bundle.vocabulary.profile(profile)  # refuses a wrong one before anything is made
-        folder = StateFolder(state_dir, on_damage)
+        if not (Path(state_dir) / STATE).exists() and bundle is not None:
+            bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+            bundle.vocabulary.profile(profile)  # refuses a wrong one before anything is made
+        folder = StateFolder(state_dir, on_damage, limits)
         try:
-            device = cls(folder, folder.identify(device_id), folder.key(key), runtime)
-            device._enter(bundle, engine, profile, on_bundle_change)
+            name = folder.identify(device_id)
+            device = cls(folder, name, Sender(folder, name, folder.key(key), noise), runtime)
+            device._begin(bundle, profile, on_bundle_change)
         except BaseException:
             folder.close()
             raise
@@ -136,7 +154,7 @@ class Device:
           candidates: raw ids, any number; those that the bundle does not know share one id and are counted.
           gate: 0 is the cloud model, 1 the personal one; by default what the evidence decided.
         """
-        return self._scores(self._bundle.vocabulary.raw_ids("candidates", candidates), gate)
+        return self._scores(self.bundle.vocabulary.raw_ids("candidates", candidates), gate)
 
     def rank(
         self,
@@ -151,34 +169,38 @@ class Device:
           candidates: raw ids, any number.
           k: how many to return; all by default.
           gate: as for `scores`.
-          exclude_history: leaves out what the user has met.
+          exclude_history: leaves out what the user has met, as far back as the log's limits say.
 
         Returns:
           Raw ids and their logits.
         """
         if k is not None and (isinstance(k, bool) or not isinstance(k, Integral) or k < 1):
             raise InputError(f"k: expected a whole number of at least 1, got {k!r}")
-        ids = self._bundle.vocabulary.raw_ids("candidates", candidates)
+        ids = self.bundle.vocabulary.raw_ids("candidates", candidates)
         if exclude_history:
-            met = self._folder.samples.items()
-            ids = [item for item in ids if item not in met]
+            with self._lock:
+                if self._met is None:
+                    self._met = self._folder.samples.met()
+                ids = [item for item in ids if item not in self._met]
         scores = self._scores(ids, gate)
         best = np.argsort(-scores, kind="stable")[:k]
-        return [ids[place] for place in best], scores[best]
+        return [ids[place] for place in best.tolist()], scores[best]
 
     def _scores(self, ids: list[RawId], gate: float | None) -> np.ndarray:
         if gate is not None and (isinstance(gate, bool) or not isinstance(gate, Real) or not np.isfinite(gate)):
             raise InputError(f"gate: expected a finite number, got {gate!r}")
         with self._lock:
-            state, bundle, engine, profile = self._state, self._bundle, self._engine, self._profile
+            state, learner, profile = self._state, self._learner, self._profile
+            vocabulary = learner.bundle.vocabulary
             if self._history is None:
-                length = bundle.manifest.history_length
-                self._history = encode_history(self._folder.samples.newest(length), bundle.vocabulary, length)
+                length = learner.bundle.manifest.history_length
+                self._history = encode_history(self._folder.samples.newest(length), vocabulary, length)
             history, labels = self._history
-            encoded = bundle.vocabulary.encode(ids)
-            unknown = int((encoded == bundle.vocabulary.out_of_vocabulary).sum())
-            self._counts.update(ranked=len(ids), unknown_ranked=unknown)
-        return engine.logits(state.current, history, labels, profile, encoded, state.gate if gate is None else gate)
+            encoded = vocabulary.encode(ids)
+            self._counts["ranked"] += len(ids)
+            self._counts["unknown_ranked"] += int(np.count_nonzero(encoded == vocabulary.out_of_vocabulary))
+        gate = state.gate if gate is None else gate
+        return learner.engine.logits(state.current, history, labels, profile, encoded, gate)
 
     # ---- Learning --------------------------------------------------------------------------------
 
@@ -204,44 +226,116 @@ class Device:
             with self._lock:
                 state, profile = self._state, self._profile
             outcome = self._learner.learn(state, profile, config, on_step, should_stop)
-            if outcome.report.stopped == "no samples":
-                return replace(outcome.report, gate=state.gate)
-            with self._lock:
-                now = self._state  # its sequence number may have grown meanwhile
-                samples = outcome.report.samples if outcome.trained else now.samples
-                after = replace(now, current=outcome.state, gate=outcome.gate, evidence=outcome.evidence)
-                self._save(replace(after, samples=samples))
-            return outcome.report
+            report = outcome.report
+            if report.stopped == "no samples":
+                report = replace(report, gate=state.gate)
+            else:
+                with self._lock:
+                    now = self._state  # its sequence number may have grown meanwhile
+                    samples = report.samples if outcome.trained else now.samples
+                    after = replace(now, current=outcome.state, gate=outcome.gate, evidence=outcome.evidence)
+                    self._save(replace(after, samples=samples))
+            self._folder.events.add("personalize", **report.to_dict())
+            return report
 
-    def upgrade(self, bundle: Bundle | str | Path, on_bundle_change: str = "rebase") -> Opening:
+    def reset(self, forget_log: bool = False) -> None:
+        """Begins again with the vector U(0, u) and gate 0, on the bundle in use.
+
+        Args:
+          forget_log: erases the interactions too, for a user who asks for that or leaves.
+        """
+        with self._training, self._lock:
+            self._save(begun_again(self._learner, self._state, self._profile, self._folder.sequence))
+            if forget_log:
+                self._folder.samples.forget()
+                self._history = self._met = None
+            self._folder.events.add("reset", forget_log=bool(forget_log))
+
+    # ---- Bundles ---------------------------------------------------------------------------------
+
+    def upgrade(self, bundle: Bundle | str | Path, on_bundle_change: str = "rebase", retry: bool = False) -> Opening:
         """Goes over to another bundle; the vector follows by the policy (see `open`) and the log stays.
 
+        Before that the bundle is copied into the state folder, its hashes, its certificate and its operators are
+        checked, and its golden calls are replayed on this device. The one before it is kept to roll back to.
+
+        Args:
+          bundle: an open bundle or the path of one.
+          on_bundle_change: see `open`.
+          retry: tries it even if it was refused before, or rolled back from.
+
         Raises:
-          DeviceError: the device goes on with the bundle it had.
+          DeviceError: it was refused, which an event tells too; the device goes on with the bundle it had.
         """
         check_policy(on_bundle_change)
-        bundle, engine = _loaded(bundle, self._runtime_choice)
+        with self._training:
+            try:
+                learner = self._installer.new(bundle, retry)
+                with self._lock:
+                    self._enter(learner, None, on_bundle_change)
+                    self._installer.forgive(learner.bundle.identity)
+            except DeviceError as error:
+                self._folder.events.add("refusal", bundle=_named(bundle), reason=str(error))
+                raise
+            return self.opening
+
+    def rollback(self) -> Opening:
+        """Returns to the bundle before this one, with the vector, optimiser, gate and evidence that were left there.
+
+        The log stays. The bundle that is left is not taken again by `open`, or by `upgrade` without `retry`.
+
+        Raises:
+          StateError: there is none to return to.
+          BundleError: it is damaged; the device goes on with the bundle it has.
+        """
         with self._training, self._lock:
-            self._enter(bundle, engine, None, on_bundle_change)
-        return self.opening
+            now, bundles = self._state, self._folder.bundles
+            left = bundles.left(now.previous_bundle)
+            learner = self._installer.kept(left.bundle)
+            self._installer.refuse(now.bundle, "it was rolled back", everywhere=True)
+            state, profile, opening = rolled_back(learner, left, now, self._folder.sequence)
+            self._folder.save(state)
+            self._use(learner, state, profile, opening)
+            bundles.keep(state.bundle)
+            self._folder.events.add("rollback", **opening.to_dict())
+            return opening
+
+    # ---- Uploading -------------------------------------------------------------------------------
 
     def upload(self) -> bytes:
         """A signed upload of the vector, ready to send; sending it again is safe.
 
-        Each call takes a new sequence number, which is on the disk before this returns.
+        It is queued on the disk before this returns, for `send`. While vector and evidence stay as they are it is the
+        same message; a new one takes the next sequence number.
 
         Raises:
           StateError: there is no key, or the vector has not been trained in this bundle.
         """
         with self._lock:
-            if self._key is None:
-                raise StateError("upload: this device has no key; open it once with key= from the cloud's registration")
-            if not self._state.samples:
-                raise StateError("upload: the vector has not been trained in this bundle; call personalize() first")
-            sequence = self._folder.sequence + 1
-            self._save(replace(self._state, sequence=sequence))
-            self._folder.save_sequence(sequence)
-            return signed_upload(self._state, self._device_id, self._key)
+            queued, self._state = self._sender.queue(self._state)
+            return self._sender.body(queued)
+
+    def send(self, to: str | Transport, retries: Retries | None = None) -> list[Delivery]:
+        """Queues the vector, if it was trained in this bundle, and sends all that waits, in the order of its numbers.
+
+        What brings no receipt waits for the next call, be it days later. Rankings go on meanwhile.
+
+        Args:
+          to: the collector's address, or a transport of one's own.
+          retries: how often to try within this call.
+
+        Returns:
+          What became of each; empty if nothing waits.
+
+        Raises:
+          StateError: there is no key.
+          InputError: the address is not https.
+        """
+        with self._sending:
+            with self._lock:
+                if self._state.samples:
+                    self.upload()
+            return self._sender.send(to, retries)
 
     # ---- What is known ---------------------------------------------------------------------------
 
@@ -251,7 +345,8 @@ class Device:
 
     @property
     def bundle(self) -> Bundle:
-        return self._bundle
+        """The one in use: the device's own copy."""
+        return self._learner.bundle
 
     @property
     def vector(self) -> np.ndarray:
@@ -266,7 +361,8 @@ class Device:
     @property
     def history_size(self) -> int:
         """Interactions in the history."""
-        return self._folder.samples.counts()["history"]
+        with self._lock:
+            return self._folder.samples.counts()["history"]
 
     @property
     def opening(self) -> Opening:
@@ -276,29 +372,48 @@ class Device:
     @property
     def state(self) -> dict[str, Any]:
         """A summary in plain types, for people and JSON."""
-        return self._state.summary() | {
-            "device_id": self._device_id,
-            "opening": self._opening.how,
-            "runtime": f"{self._engine.runtime.name} {self._engine.runtime.version}",
-            "sequence": self._folder.sequence,
-            "profile_unknown": list(self._opening.profile_unknown),
-            "has_key": self._key is not None,
-            "log": self._folder.samples.counts(),
-            "counts": dict(self._counts),
-        }
+        with self._lock:
+            runtime = self._learner.engine.runtime
+            return self._state.summary() | {
+                "device_id": self._device_id,
+                "opening": self._opening.how,
+                "refused": self._opening.refused,
+                "runtime": f"{runtime.name} {runtime.version}",
+                "sequence": self._folder.sequence,
+                "profile_unknown": list(self._opening.profile_unknown),
+                "has_key": self._sender.has_key,
+                "uploads_waiting": len(self._folder.outbox.waiting()),
+                "log": self._folder.samples.counts(),
+                "counts": dict(self._counts),
+                "events_lost": self._folder.events.lost,
+            }
+
+    def events(self, newest: int = 20) -> list[Event]:
+        """The newest events, oldest of them first: openings, personalisations, upgrades, refusals, uploads.
+
+        Args:
+          newest: how many at most; 1,000 are kept.
+        """
+        if isinstance(newest, bool) or not isinstance(newest, Integral) or newest < 1:
+            raise InputError(f"newest: expected a whole number of at least 1, got {newest!r}")
+        with self._lock:
+            return self._folder.events.newest(int(newest))
 
     def prune(self, keep: int) -> None:
         """Forgets all samples but those of the newest `keep` interactions, and the history that nothing needs."""
         if isinstance(keep, bool) or not isinstance(keep, Integral) or keep < 0:
             raise InputError(f"keep: expected a whole number of at least 0, got {keep!r}")
         with self._lock:
-            self._folder.samples.prune(int(keep), self._bundle.manifest.history_length)
+            self._folder.samples.prune(int(keep), self.bundle.manifest.history_length)
             self._history = None
 
     def close(self) -> None:
-        """Frees the state folder for others."""
-        with self._lock:
+        """Frees the state folder for others. In a fork it does nothing: the files are the parent's."""
+        if not self._lock.here:
+            return
+        with self._training, self._lock:
             self._folder.close()
+            self._history = None
 
     def __enter__(self) -> "Device":
         return self
@@ -318,30 +433,72 @@ class Device:
         timestamps: Sequence[int] | None,
         train: bool,
     ) -> None:
-        vocabulary = self._bundle.vocabulary
-        events = interactions(vocabulary, items, labels, skipped, timestamps, now=int(time.time()))
-        unknown = int((vocabulary.encode([event.item for event in events]) == vocabulary.out_of_vocabulary).sum())
+        now = int(time.time())
+        vocabulary, length = self.bundle.vocabulary, self.bundle.manifest.history_length
+        events = interactions(vocabulary, items, labels, skipped, timestamps, now)
+        logged = [event.item for event in events]
+        unknown = int(np.count_nonzero(vocabulary.encode(logged) == vocabulary.out_of_vocabulary))
         with self._lock:
-            self._folder.samples.append(events, train)
+            self._folder.samples.append(events, train, length, now)
             self._history = None
+            if self._met is not None:
+                self._met.update(logged)
             self._counts.update(logged=len(events), unknown_logged=unknown)
 
-    def _enter(self, bundle: Bundle, engine: Engine, profile: Mapping[str, Any] | None, policy: str) -> None:
+    def _begin(self, bundle: Bundle | str | Path | None, profile: Mapping[str, Any] | None, policy: str) -> None:
+        """Brings a bundle into use when the device is opened: the given one, or else the one that it had."""
+        stored, refused = self._folder.state, ""
+        if stored is None:
+            source = bundle if bundle is not None else self._newest_kept()
+            self._enter(self._installer.new(source), profile, policy)
+            return
+        try:
+            identity = stored.bundle if bundle is None else _identity(bundle)
+            if identity != stored.bundle:
+                self._enter(self._installer.new(bundle), profile, policy)
+                return
+        except (BundleError, ModelError, StateError, StorageError) as error:
+            if stored.bundle not in self._folder.bundles:
+                raise
+            refused = str(error)
+            self._folder.events.add("refusal", bundle=_named(bundle), reason=refused)
+        self._enter(self._installer.kept(stored.bundle, bundle), profile, policy, refused)
+
+    def _newest_kept(self) -> Bundle:
+        identity = self._installer.newest()
+        if not identity:
+            raise InputError("bundle: expected a folder or a zip for a new device, got none")
+        return self._folder.bundles.open(identity)
+
+    def _enter(self, learner: Learner, profile: Mapping[str, Any] | None, policy: str, refused: str = "") -> None:
         """Brings the stored state to a bundle and puts that into use; on an error everything stays as it was."""
-        learner = Learner(engine, bundle, self._folder.samples)
-        stored = self._folder.state
-        state, indices, opening = open_state(learner, stored, profile, policy, self._folder.sequence)
+        folder = self._folder
+        stored = folder.state
+        state, indices, opening = open_state(learner, stored, profile, policy, folder.sequence)
+        opening = replace(opening, damaged=tuple(folder.damaged), refused=refused)
+        changes = stored is not None and opening.how != "resumed"
+        if changes:
+            folder.bundles.leave(stored)
         if opening.how != "resumed" or state.profile != stored.profile:
-            self._folder.save(state)
-        self._bundle, self._engine, self._learner = bundle, engine, learner
-        self._state, self._profile, self._history = state, indices, None
-        self._opening = replace(opening, damaged=tuple(self._folder.damaged))
+            folder.save(state)  # from here on the new bundle is the one in use
+        self._use(learner, state, indices, opening)
+        folder.bundles.keep(state.bundle, state.previous_bundle)
+        runtime = learner.engine.runtime
+        facts = {"runtime": f"{runtime.name} {runtime.version}", "gate": state.gate}
+        folder.events.add("upgrade" if changes else "opening", **opening.to_dict(), **facts)
+
+    def _use(self, learner: Learner, state: DeviceState, profile: np.ndarray, opening: Opening) -> None:
+        self._learner, self._state, self._profile, self._opening = learner, state, profile, opening
+        self._history = None
 
     def _save(self, state: DeviceState) -> None:
         self._folder.save(state)
         self._state = state
 
 
-def _loaded(bundle: Bundle | str | Path, runtime: str) -> tuple[Bundle, Engine]:
-    bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-    return bundle, Engine(load_runtime(bundle.model, runtime), bundle.manifest)
+def _identity(bundle: Bundle | str | Path) -> bytes:
+    return bundle.identity if isinstance(bundle, Bundle) else Bundle.identify(bundle)
+
+
+def _named(bundle: Bundle | str | Path | None) -> str:
+    return bundle.identity.hex() if isinstance(bundle, Bundle) else str(bundle)

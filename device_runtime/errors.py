@@ -31,3 +31,7 @@ class StateError(DeviceError):
 
 class StorageError(DeviceError):
     """The state folder cannot be read or written; what was stored before is intact."""
+
+
+class UploadError(DeviceError):
+    """An upload cannot be made or sent as things are; what waits in the queue is intact."""

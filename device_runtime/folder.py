@@ -2,8 +2,9 @@
 
 device.id      opaque id, text
 device.key     32 bytes that the cloud gave at registration, readable by the owner alone
-state.bin      the vector and what belongs to it (state.py)
-samples.sqlite the log (samples.py)
+state.bin      the vector and what belongs to it (state.py): the bundle that it names is the one in use
+samples.sqlite the log, the events and the uploads that wait (database.py)
+bundles/       copies of the bundle in use and the one before it (bundle_store.py)
 lock           held while a `Device` is open
 """
 
@@ -12,23 +13,31 @@ import secrets
 import sys
 from pathlib import Path
 
+from device_runtime.bundle_store import BundleStore
+from device_runtime.database import Database
 from device_runtime.errors import InputError, StateError, StorageError
-from device_runtime.samples import SampleLog
-from device_runtime.state import DeviceState, load_state, replace_file, save_state
+from device_runtime.events import EventLog
+from device_runtime.files import read_file, replace_file
+from device_runtime.outbox import Outbox
+from device_runtime.samples import LogLimits, SampleLog
+from device_runtime.state import DeviceState, load_state, save_state
 from protos.signing import KEY_BYTES
 
+STATE = "state.bin"
 _SEQUENCE = "upload_sequence"
+_LONGEST_ID = 128  # characters
 
 
 class StateFolder:
     """The folder of one device, locked until `close`."""
 
-    def __init__(self, path: str | Path, on_damage: str = "error") -> None:
+    def __init__(self, path: str | Path, on_damage: str = "error", limits: LogLimits | None = None) -> None:
         """Opens or creates the folder.
 
         Args:
           path: the folder.
           on_damage: "error", or "reset" to set a damaged file aside (its name gets ".damaged") and begin afresh.
+          limits: bounds of the log.
 
         Raises:
           StateError: another process has it open, or a file is damaged.
@@ -44,41 +53,51 @@ class StateFolder:
             raise StorageError(f"{self.path}: cannot be used as a state folder ({error.strerror})") from error
         self.damaged: list[str] = []  # files that were set aside
         try:
-            self.samples = self._open_samples(on_damage)
+            self.database = self._open_database(on_damage)
             try:
                 self.state = self._load_state(on_damage)
             except BaseException:
-                self.samples.close()
+                self.database.close()
                 raise
         except BaseException:
             self._lock.close()
             raise
+        self.samples = SampleLog(self.database, limits)
+        self.events = EventLog(self.database)
+        self.outbox = Outbox(self.database)
+        self.bundles = BundleStore(self.path / "bundles")
 
     def save(self, state: DeviceState) -> None:
         """Makes a state the stored one. Raises StorageError; the previous state is then intact."""
-        save_state(self.path / "state.bin", state)
+        save_state(self.path / STATE, state)
         self.state = state
 
     @property
     def sequence(self) -> int:
         """Number of the newest upload, from the state or from the log, whichever survived."""
-        return max(self.state.sequence if self.state else 0, self.samples.counter(_SEQUENCE))
+        return max(self.state.sequence if self.state else 0, self.database.counter(_SEQUENCE))
 
     def save_sequence(self, sequence: int) -> None:
         """A second copy of the upload's number, so that a lost state does not make the cloud refuse what follows."""
-        self.samples.raise_counter(_SEQUENCE, sequence)
+        self.database.raise_counter(_SEQUENCE, sequence)
 
     def identify(self, device_id: str | None) -> str:
         """The device's id: the stored one, else the given one, else a new random one; then stored.
 
         Raises:
-          InputError: the given one is empty or not a string.
-          StateError: the folder belongs to a device of another id.
+          InputError: the given one is not 1 to 128 printable characters.
+          StateError: the folder belongs to a device of another id, or the stored one is damaged.
         """
-        if device_id is not None and (not isinstance(device_id, str) or not device_id.strip()):
-            raise InputError(f"device_id: expected a string that is not empty, got {device_id!r}")
+        if device_id is not None and not _is_id(device_id):
+            raise InputError(f"device_id: expected 1 to {_LONGEST_ID} printable characters, got {device_id!r}")
         file = self.path / "device.id"
-        stored = file.read_text(encoding="utf-8").strip() if file.exists() else ""
+        try:
+            stored = (read_file(file) or b"").decode().strip()
+            damaged = bool(stored) and not _is_id(stored)
+        except UnicodeDecodeError:
+            damaged = True
+        if damaged:
+            raise StateError(f"{file}: damaged; write the device's id into it, or remove it for a new one")
         if stored:
             if device_id not in (None, stored):
                 raise StateError(
@@ -95,44 +114,53 @@ class StateFolder:
 
         Raises:
           InputError: the given key is not 32 bytes.
+          StateError: the stored one is not.
         """
         file = self.path / "device.key"
+        stored = read_file(file)
         if key is None:
-            return file.read_bytes() if file.exists() else None
+            if stored is not None and len(stored) != KEY_BYTES:
+                raise StateError(f"{file}: damaged ({len(stored)} bytes); open the device once with key=")
+            return stored
         if not isinstance(key, bytes) or len(key) != KEY_BYTES:
             raise InputError(f"key: expected {KEY_BYTES} bytes from the cloud's registration, got {_described(key)}")
-        if not file.exists() or file.read_bytes() != key:
+        if stored != key:
             replace_file(file, key)
         return key
 
     def close(self) -> None:
-        self.samples.close()
+        self.database.close()
         self._lock.close()
 
-    def _open_samples(self, on_damage: str) -> SampleLog:
+    def _open_database(self, on_damage: str) -> Database:
         file = self.path / "samples.sqlite"
         try:
-            return SampleLog(file)
+            return Database(file)
         except StateError:
             if on_damage == "error":
                 raise
             for name in ("samples.sqlite", "samples.sqlite-wal", "samples.sqlite-shm"):
                 self._set_aside(name)
-            return SampleLog(file)
+            return Database(file)
 
     def _load_state(self, on_damage: str) -> DeviceState | None:
         try:
-            return load_state(self.path / "state.bin")
+            return load_state(self.path / STATE)
         except StateError:
             if on_damage == "error":
                 raise
-            self._set_aside("state.bin")
+            self._set_aside(STATE)
             return None
 
     def _set_aside(self, name: str) -> None:
         if (self.path / name).exists():
             os.replace(self.path / name, self.path / f"{name}.damaged")
             self.damaged.append(name)
+
+
+def _is_id(value: object) -> bool:
+    """The cloud's rule for the id of a device."""
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_ID and value.isprintable() and value == value.strip()
 
 
 def _described(key: object) -> str:
@@ -160,4 +188,8 @@ class _Lock:
             ) from error
 
     def close(self) -> None:
+        if sys.platform != "win32" and not self.file.closed:
+            import fcntl
+
+            fcntl.flock(self.file, fcntl.LOCK_UN)  # also where a forked child still holds the file open
         self.file.close()

@@ -1,7 +1,7 @@
 """How a device's stored state comes to the bundle that it is opened with: never silently."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from numbers import Integral
 from typing import Any
 
@@ -19,11 +19,16 @@ POLICIES = ("rebase", "keep", "reset")
 class Opening:
     """How the vector in use came to its bundle."""
 
-    how: str  # first, resumed, rebase, keep or reset
+    how: str  # first, resumed, rebase, keep, reset or rollback
     bundle: bytes  # identity of the bundle in use
     previous: bytes = b""  # identity of the bundle before it; empty if there was none
     damaged: tuple[str, ...] = ()  # files of the state folder that were set aside
     profile_unknown: tuple[str, ...] = ()  # profile fields whose value the bundle does not know
+    refused: str = ""  # why the bundle that was asked for is not the one in use; empty if it is
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, for JSON."""
+        return asdict(self) | {"bundle": self.bundle.hex(), "previous": self.previous.hex()}
 
 
 def check_policy(policy: str) -> None:
@@ -49,7 +54,8 @@ def open_state(
       The state, the profile's indices [P] int32, and what happened.
 
     Raises:
-      StateError: the stored vector's length is not this bundle's and the policy is not "reset".
+      StateError: the stored vector's length is not this bundle's and the policy is not "reset", or the state claims a
+        length that its own bundle does not have.
     """
     bundle = learner.bundle
     raw = _plain(profile) if profile is not None else stored.profile if stored else {}
@@ -58,6 +64,7 @@ def open_state(
     if stored is None:
         how, state = "first", _fresh(learner.engine, bundle.identity, indices, sequence)
     elif stored.bundle == bundle.identity:
+        _check_length(stored, bundle.manifest.metapatch_length)
         how, state = "resumed", stored
     elif policy == "reset":
         fresh = _fresh(learner.engine, bundle.identity, indices, sequence)
@@ -66,6 +73,40 @@ def open_state(
         how, state = policy, _carried(learner, stored, policy, indices)
     opening = Opening(how, bundle.identity, state.previous_bundle, profile_unknown=tuple(unknown))
     return replace(state, profile=raw), indices, opening
+
+
+def rolled_back(
+    learner: Learner, left: DeviceState, now: DeviceState, sequence: int
+) -> tuple[DeviceState, np.ndarray, Opening]:
+    """The state in which a device left the bundle that it returns to: vector, optimiser, gate and evidence.
+
+    Args:
+      learner: of that bundle.
+      left: the state at that time.
+      now: the state so far. Its profile stays, as the user's.
+      sequence: number of the newest upload.
+
+    Returns:
+      As `open_state`.
+    """
+    _check_length(left, learner.bundle.manifest.metapatch_length)
+    state = replace(left, profile=now.profile, sequence=sequence, opening="rollback", previous_bundle=now.bundle)
+    state, indices, opening = open_state(learner, state, None, "keep", sequence)
+    return state, indices, replace(opening, how="rollback")
+
+
+def begun_again(learner: Learner, stored: DeviceState, profile: np.ndarray, sequence: int) -> DeviceState:
+    """A state at U(0, u) in the bundle in use, whose profile [P] and way back stay as they are."""
+    fresh = _fresh(learner.engine, learner.bundle.identity, profile, sequence)
+    return replace(fresh, profile=stored.profile, opening="reset", previous_bundle=stored.previous_bundle)
+
+
+def _check_length(state: DeviceState, expected: int) -> None:
+    if len(state.anchor) != expected:
+        raise StateError(
+            f"state: expected a vector of {expected} floats, as its bundle {state.bundle.hex()[:12]} has, "
+            f"got {len(state.anchor)}; open the device with on_bundle_change='reset' on another bundle"
+        )
 
 
 def _fresh(engine: Engine, identity: bytes, profile: np.ndarray, sequence: int) -> DeviceState:

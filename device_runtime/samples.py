@@ -1,30 +1,47 @@
-"""The log of a device's interactions: SQLite, durable once acknowledged, raw ids so that it outlives a vocabulary.
+"""The log of a device's interactions, in raw ids, so that it outlives a vocabulary.
 
 History and training samples are kept apart. `history` has one row for each interaction, oldest first. `samples`
 has the rows to train on: the interaction's own item and what was shown beside it and skipped. A sample's history
-is whatever comes before its interaction, so nothing is stored twice.
+is whatever comes before its interaction, so nothing is stored twice. `met` remembers longer than either which items the
+user has met, so that neither a ranking nor a drawn negative takes one for new.
 """
 
 import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from numbers import Integral, Real
 
 import numpy as np
 
-from device_runtime.errors import StateError, StorageError
+from device_runtime.database import Database
+from device_runtime.errors import InputError
 from device_runtime.vocabulary import RawId
 
-SCHEMA = 1
-_TABLES = """
-CREATE TABLE history (position INTEGER PRIMARY KEY AUTOINCREMENT, item NOT NULL, label INTEGER NOT NULL,
-                      timestamp INTEGER NOT NULL);
-CREATE TABLE samples (number INTEGER PRIMARY KEY AUTOINCREMENT, position INTEGER NOT NULL, item NOT NULL,
-                      label INTEGER NOT NULL);
-CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
-"""
+_DAY = 86_400  # seconds
+_KEPT = 0.9  # share of a bound to which the log is cut, so that most appends delete nothing
+
+
+@dataclass(frozen=True)
+class LogLimits:
+    """Bounds of the log. What passes one is cut at the old end, whole interactions, to nine tenths of it.
+
+    Cutting samples never shortens the history that rankings or the other samples use. Age is no bound unless asked for:
+    times come from the app, and one that tells them in another unit would lose its log.
+    """
+
+    samples: int = 20_000  # training rows; the newest interaction's are kept in any case
+    days: float | None = None  # age of a sample, against the newest interaction or the clock, whichever is earlier
+    history: int = 10_000  # interactions; never fewer than the bundle's T, and T before the oldest sample
+    met: int = 50_000  # newest interactions whose items count as met
+
+    def __post_init__(self) -> None:
+        for name, kind in (("samples", Integral), ("days", Real), ("history", Integral), ("met", Integral)):
+            value = getattr(self, name)
+            if value is None and name == "days":
+                continue
+            if isinstance(value, bool) or not isinstance(value, kind) or not value > 0:
+                what = "a whole number of at least 1" if kind is Integral else "more than 0"
+                raise InputError(f"limits.{name}: expected {what}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -47,157 +64,163 @@ class History:
 
 @dataclass(frozen=True)
 class LoggedSamples:
-    """All training rows with the history that they rely on, in the order in which they were logged."""
+    """Training rows with the history that they rely on, in the order in which they were logged."""
 
     history: History  # n interactions
     items: list[RawId]  # [N] of each row
     labels: np.ndarray  # [N] float32
     at: np.ndarray  # [N] index of the row's interaction in `history`: what is before it is the row's history
+    met: list[RawId] = field(default_factory=list)  # items that the user has met, those of `history` and older ones
+    first: int = 0  # position of the oldest interaction of `history`
+    oldest: int = 0  # number of the oldest row
+    newest: int = 0  # number of the newest row; 0 if there is none. Equal first, oldest and newest are equal rows
 
 
 class SampleLog:
-    """The log in one file. Safe under threads."""
+    """The log in a device's database. Safe under threads."""
 
-    def __init__(self, path: Path) -> None:
-        """Opens or creates the file.
+    def __init__(self, database: Database, limits: LogLimits | None = None) -> None:
+        self._database, self.limits = database, limits or LogLimits()
 
-        Raises:
-          StateError: the file is damaged or of another schema.
-          StorageError: it cannot be written.
-        """
-        self.path = path
-        self._lock = threading.RLock()
-        with self._errors():
-            # Autocommit mode: transactions are begun and ended by `_transaction` alone.
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
-            try:
-                self._prepare()
-            except BaseException:
-                self._db.close()
-                raise
-
-    def _prepare(self) -> None:
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")  # what is acknowledged survives a power cut
-        (schema,) = self._db.execute("PRAGMA user_version").fetchone()
-        if schema == 0:
-            with self._transaction():
-                for statement in _TABLES.split(";")[:-1]:
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {SCHEMA}")
-        elif schema != SCHEMA:
-            raise StateError(f"{self.path}: expected schema {SCHEMA}, got {schema}; use a version that knows it")
-
-    def append(self, interactions: Sequence[Interaction], train: bool = True) -> None:
-        """Adds interactions in one transaction; on return they are on the disk.
+    def append(
+        self, interactions: Sequence[Interaction], train: bool = True, length: int = 0, now: int | None = None
+    ) -> None:
+        """Adds interactions in one transaction; on return they are on the disk, and the log is within its limits.
 
         Args:
           interactions: oldest first.
           train: False adds them to the history alone.
+          length: T of the bundle in use.
+          now: the clock, in seconds: samples age by it, unless the newest interaction is older still.
         """
-        with self._transaction():
+        if not interactions:
+            return
+        with self._database.transaction() as db:
             for one in interactions:
-                position = self._db.execute(
+                position = db.execute(
                     "INSERT INTO history (item, label, timestamp) VALUES (?, ?, ?)",
                     (one.item, one.label, one.timestamp),
                 ).lastrowid
+                db.execute(
+                    "INSERT INTO met VALUES (?1, ?2, ?2) ON CONFLICT (item) DO UPDATE SET last = excluded.last",
+                    (one.item, position),
+                )
                 if train:
                     rows = [(position, one.item, one.label), *((position, item, 0) for item in one.skipped)]
-                    self._db.executemany("INSERT INTO samples (position, item, label) VALUES (?, ?, ?)", rows)
+                    db.executemany("INSERT INTO samples (position, item, label) VALUES (?, ?, ?)", rows)
+            newest = interactions[-1].timestamp
+            self._bound(db, length, newest if now is None else min(newest, now))
 
     def newest(self, count: int) -> History:
         """The newest `count` interactions, oldest of them first."""
-        with self._errors():
-            query = "SELECT item, label FROM history ORDER BY position DESC LIMIT ?"
-            rows = self._db.execute(query, (count,)).fetchall()[::-1]
+        query = "SELECT item, label FROM history ORDER BY position DESC LIMIT ?"
+        rows = self._database.query(query, (count,))[::-1]
         return History([item for item, _ in rows], np.array([label for _, label in rows], np.int32))
 
-    def items(self) -> set[RawId]:
-        """Every item of the history."""
-        with self._errors():
-            return {item for (item,) in self._db.execute("SELECT DISTINCT item FROM history")}
+    def met(self) -> set[RawId]:
+        """Every item that counts as met: those of the history, and older ones within the limit."""
+        return {item for (item,) in self._database.query("SELECT item FROM met")}
 
-    def read(self) -> LoggedSamples:
-        """All samples and the whole history, as of one moment."""
-        with self._errors(), self._transaction():
-            history = self._db.execute("SELECT position, item, label FROM history ORDER BY position").fetchall()
-            samples = self._db.execute("SELECT position, item, label FROM samples ORDER BY number").fetchall()
+    def read(self, until: int | None = None) -> LoggedSamples:
+        """The samples and their history, as of one moment.
+
+        Args:
+          until: the log as it was when the row of this number was its newest, but for what has been cut since; by
+            default as it is now.
+        """
+        with self._database.transaction() as db:
+            end = None
+            if until is not None:
+                (end,) = db.execute("SELECT max(position) FROM samples WHERE number <= ?", (until,)).fetchone()
+            rows = "SELECT position, item, label FROM history WHERE ?1 IS NULL OR position <= ?1 ORDER BY position"
+            history = db.execute(rows, (end,)).fetchall()
+            rows = "SELECT number, position, item, label FROM samples WHERE ?1 IS NULL OR number <= ?1 ORDER BY number"
+            samples = db.execute(rows, (until,)).fetchall()
+            met = db.execute("SELECT item FROM met WHERE ?1 IS NULL OR first <= ?1", (end,)).fetchall()
         positions = np.array([position for position, _, _ in history], np.int64)
-        at = np.searchsorted(positions, np.array([position for position, _, _ in samples], np.int64))
+        at = np.searchsorted(positions, np.array([position for _, position, _, _ in samples], np.int64))
         return LoggedSamples(
             history=History([item for _, item, _ in history], np.array([label for _, _, label in history], np.int32)),
-            items=[item for _, item, _ in samples],
-            labels=np.array([label for _, _, label in samples], np.float32),
+            items=[item for _, _, item, _ in samples],
+            labels=np.array([label for _, _, _, label in samples], np.float32),
             at=at,
+            met=[item for (item,) in met],
+            first=history[0][0] if history else 0,
+            oldest=samples[0][0] if samples else 0,
+            newest=samples[-1][0] if samples else 0,
         )
 
     def counts(self) -> dict[str, int]:
         """Number of interactions in the history, of samples, and of interactions that samples belong to."""
-        with self._errors():
-            (history,) = self._db.execute("SELECT count(*) FROM history").fetchone()
-            samples, interactions = self._db.execute(
-                "SELECT count(*), count(DISTINCT position) FROM samples"
-            ).fetchone()
+        ((history, samples, interactions),) = self._database.query(
+            "SELECT (SELECT count(*) FROM history), (SELECT count(*) FROM samples), "
+            "(SELECT count(DISTINCT position) FROM samples)"
+        )
         return {"history": history, "samples": samples, "sample_interactions": interactions}
 
-    def prune(self, keep: int, history: int) -> None:
+    def prune(self, keep: int, length: int) -> None:
         """Deletes all but the samples of the newest `keep` interactions that have some, and all history but the
-        newest `history` interactions before the oldest kept sample (or, with none, the newest `history`)."""
-        with self._transaction():
+        newest `length` interactions before the oldest kept sample (or, with none, the newest `length`)."""
+        with self._database.transaction() as db:
             query = "SELECT DISTINCT position FROM samples ORDER BY position DESC LIMIT 1 OFFSET ?"
-            oldest = self._db.execute(query, (keep - 1,)).fetchone() if keep else None
+            oldest = db.execute(query, (keep - 1,)).fetchone() if keep else None
             if keep and oldest is None:
-                oldest = self._db.execute("SELECT min(position) FROM samples").fetchone()
-            (end,) = self._db.execute("SELECT coalesce(max(position), 0) + 1 FROM history").fetchone()
-            first = oldest[0] if oldest and oldest[0] is not None else end
-            self._db.execute("DELETE FROM samples WHERE position < ?", (first,))
+                oldest = db.execute("SELECT min(position) FROM samples").fetchone()
+            first = oldest[0] if oldest and oldest[0] is not None else _next_position(db)
+            db.execute("DELETE FROM samples WHERE position < ?", (first,))
             query = "SELECT position FROM history WHERE position < ? ORDER BY position DESC LIMIT 1 OFFSET ?"
-            before = self._db.execute(query, (first, history)).fetchone()
+            before = db.execute(query, (first, length)).fetchone()
             if before:
-                self._db.execute("DELETE FROM history WHERE position <= ?", before)
+                db.execute("DELETE FROM history WHERE position <= ?", before)
 
-    def counter(self, name: str) -> int:
-        """A number kept beside the log; 0 if it was never raised."""
-        with self._errors():
-            row = self._db.execute("SELECT value FROM counters WHERE name = ?", (name,)).fetchone()
-        return row[0] if row else 0
+    def forget(self) -> None:
+        """Deletes the whole log, and overwrites it on the disk."""
+        with self._database.transaction() as db:
+            for table in ("samples", "history", "met"):
+                db.execute(f"DELETE FROM {table}")
+        self._database.overwrite_deleted()
 
-    def raise_counter(self, name: str, value: int) -> None:
-        """Sets a number, which never goes down."""
-        with self._transaction():
-            self._db.execute(
-                "INSERT INTO counters VALUES (?, ?) "
-                "ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
-                (name, value),
+    def _bound(self, db: sqlite3.Connection, length: int, clock: int) -> None:
+        """Cuts what is beyond the limits. Only the old end is looked at: positions and numbers have no gaps."""
+        limits, end = self.limits, _next_position(db)
+        oldest = _first_by_count(db, limits.samples)
+        if limits.days is not None:
+            oldest = max(oldest, _first_by_age(db, clock, limits.days * _DAY))
+        if oldest:
+            db.execute("DELETE FROM samples WHERE position < ?", (oldest,))
+        most = max(limits.history, length)
+        (first,) = db.execute("SELECT min(position) FROM history").fetchone()
+        if end - first > most:
+            (sample,) = db.execute("SELECT min(position) FROM samples").fetchone()
+            kept = end - max(int(_KEPT * most), length, 1)
+            db.execute(
+                "DELETE FROM history WHERE position < ?", (min(kept, end if sample is None else sample - length),)
             )
+        db.execute("DELETE FROM met WHERE last < ?", (end - limits.met,))
 
-    def close(self) -> None:
-        with self._lock:
-            self._db.close()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._lock, self._errors():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+def _next_position(db: sqlite3.Connection) -> int:
+    return db.execute("SELECT coalesce(max(position), 0) + 1 FROM history").fetchone()[0]
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """SQLite's errors as ours."""
-        with self._lock:
-            try:
-                yield
-            except sqlite3.OperationalError as error:  # a read-only folder, a full disk, another process's lock
-                raise StorageError(f"{self.path}: cannot be read or written ({error}); nothing was changed") from error
-            except sqlite3.ProgrammingError as error:
-                raise StateError(f"{self.path}: {error}; open the device again") from error
-            except sqlite3.DatabaseError as error:
-                raise StateError(
-                    f"{self.path}: damaged ({error}); open the device with on_damage='reset' to begin afresh"
-                ) from error
+
+def _first_by_count(db: sqlite3.Connection, most: int) -> int:
+    """Position of the oldest interaction whose samples stay, by their number; 0 if all do."""
+    ends = "SELECT (SELECT min(number) FROM samples), (SELECT max(number) FROM samples)"
+    first, last = db.execute(ends).fetchone()
+    if first is None or last - first + 1 <= most:
+        return 0
+    number = last - max(int(_KEPT * most), 1)  # the newest row to go
+    (cut,) = db.execute("SELECT position FROM samples WHERE number = ?", (number,)).fetchone()
+    (newest,) = db.execute("SELECT position FROM samples WHERE number = ?", (last,)).fetchone()
+    return min(cut + 1, newest)
+
+
+def _first_by_age(db: sqlite3.Connection, clock: int, seconds: float) -> int:
+    """Position of the oldest interaction whose samples stay, by their age; 0 if all do."""
+    oldest = db.execute(
+        "SELECT position, timestamp FROM history WHERE position = (SELECT min(position) FROM samples)"
+    ).fetchone()
+    if oldest is None or oldest[1] >= clock - seconds:
+        return 0
+    young = "SELECT position FROM history WHERE position > ? AND timestamp >= ? ORDER BY position LIMIT 1"
+    return db.execute(young, (oldest[0], clock - _KEPT * seconds)).fetchone()[0]

@@ -6,7 +6,6 @@ JSON, float32 [4, K] (vector, first moment, second moment, anchor), SHA-256 of a
 
 import hashlib
 import json
-import os
 import struct
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from device_runtime.engine import VectorState
-from device_runtime.errors import StateError, StorageError
+from device_runtime.errors import StateError
+from device_runtime.files import read_file, replace_file
 
 MAGIC = b"DCCLDEV\0"
 SCHEMA = 1
@@ -44,7 +44,7 @@ class DeviceState:
     samples: int = 0  # rows that the vector was trained on
     evidence: Evidence = field(default_factory=Evidence)
     profile: dict[str, Any] = field(default_factory=dict)
-    opening: str = "first"  # how the vector came to this bundle: first, rebase, keep or reset
+    opening: str = "first"  # how the vector came to this bundle: first, rebase, keep, reset or rollback
     previous_bundle: bytes = b""
 
     def summary(self) -> dict[str, Any]:
@@ -91,8 +91,16 @@ class DeviceState:
         body = content[:-_DIGEST]
         if len(body) != _HEADER.size + text_size + 16 * length or hashlib.sha256(body).digest() != content[-_DIGEST:]:
             raise StateError("damaged: its length or checksum is wrong")
-        facts = json.loads(body[_HEADER.size :][:text_size])
         arrays = np.frombuffer(body, "<f4", offset=_HEADER.size + text_size).astype(np.float32).reshape(4, length)
+        try:
+            return cls._of(json.loads(body[_HEADER.size :][:text_size]), arrays)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise StateError(f"damaged: it does not hold what a state holds ({error})") from error
+
+    @classmethod
+    def _of(cls, facts: dict[str, Any], arrays: np.ndarray) -> "DeviceState":
+        if not np.isfinite(arrays).all():
+            raise ValueError("a value is not finite")
         vector, first, second, anchor = (row.copy() for row in arrays)
         step = np.array([facts.pop("step")], np.float32)
         return cls(
@@ -114,12 +122,9 @@ def load_state(path: Path) -> DeviceState | None:
       StateError: the file is damaged or of another schema.
       StorageError: it cannot be read.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
+    content = read_file(path)
+    if content is None:
         return None
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be read ({error.strerror})") from error
     try:
         return DeviceState.from_bytes(content)
     except StateError as error:
@@ -129,33 +134,3 @@ def load_state(path: Path) -> DeviceState | None:
 def save_state(path: Path, state: DeviceState) -> None:
     """Replaces the state; a crash at any moment leaves the old or the new one. Raises StorageError."""
     replace_file(path, state.to_bytes())
-
-
-def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Writes a file beside `path`, forces it to the disk and renames it over `path`.
-
-    Raises:
-      StorageError: that failed; what was at `path` is as it was.
-    """
-    temporary = path.with_name(path.name + ".new")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written ({error.strerror}); the previous one is intact") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename durable. Windows has no such call and does without."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,27 +1,31 @@
-"""The upload: the vector, where it comes from and what speaks for it, signed with the device's key."""
+"""The upload: the vector, where it comes from and what speaks for it (docs/protocol.md, "Upload")."""
 
+from device_runtime.privacy import UploadNoise
 from device_runtime.state import DeviceState
 from protos import dccl_pb2
-from protos.signing import sign
 
 SCHEMA = 1
 
 
-def signed_upload(state: DeviceState, device_id: str, key: bytes) -> bytes:
-    """The body of docs/protocol.md, "Upload", for a state whose sequence number has been saved."""
+def upload_message(state: DeviceState, device_id: str, noise: UploadNoise | None = None) -> dccl_pb2.VectorUpload:
+    """The message of a state, as yet without its sequence number.
+
+    With noise it says that there are samples, not how many, and nothing of the held-out ones; see `privacy`.
+    """
+    upload = dccl_pb2.VectorUpload(schema=SCHEMA, device_id=device_id, bundle=state.bundle)
+    if noise is not None:
+        upload.vector.extend(noise.apply(state.current.vector).tolist())
+        upload.samples = 1
+        return upload
+    upload.vector.extend(state.current.vector.tolist())
+    upload.samples = state.samples
     evidence = state.evidence
-    upload = dccl_pb2.VectorUpload(
-        schema=SCHEMA,
-        device_id=device_id,
-        bundle=state.bundle,
-        sequence=state.sequence,
-        vector=state.current.vector.tolist(),
-        samples=state.samples,
-        evidence=dccl_pb2.Evidence(
+    upload.evidence.CopyFrom(
+        dccl_pb2.Evidence(
             heldout_samples=evidence.heldout_samples,
             cloud_loss=evidence.cloud_loss or 0.0,
             personal_loss=evidence.personal_loss or 0.0,
             gate=state.gate,
-        ),
+        )
     )
-    return sign(upload, key)
+    return upload

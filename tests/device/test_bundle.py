@@ -54,7 +54,7 @@ def test_a_changed_file_is_refused_by_its_hash(copy, name):
 
 def test_200_byte_flips_of_the_model_are_refused_before_it_is_loaded(copy, monkeypatch):
     original = (copy / "model.tflite").read_bytes()
-    monkeypatch.setattr("device_runtime.device.load_runtime", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("device_runtime.acceptance.load_runtime", lambda *_: pytest.fail("the model was loaded"))
     chance = random.Random(0)
     for _ in range(200):
         content = bytearray(original)
@@ -100,6 +100,7 @@ def test_nothing_at_the_path_is_said(tmp_path):
     ("change", "message"),
     [
         (lambda m: setattr(m, "schema", 99), "expected schema 1, got 99"),
+        (lambda m: setattr(m, "protocol", "rated"), "expected the protocol next or liked, got 'rated'"),
         (lambda m: setattr(m, "items", 21), "expected 21 items, got 20"),
         (lambda m: setattr(m, "history_length", 0), "expected history_length of at least 1"),
         (lambda m: setattr(m.training, "optimizer", "lamb"), "expected training.optimizer adam or sgd, got 'lamb'"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from device_runtime import Device, StateError, StorageError
+from device_runtime.database import Database
 from device_runtime.engine import VectorState
 from device_runtime.samples import SampleLog
 from device_runtime.state import DeviceState, load_state, save_state
@@ -20,10 +21,11 @@ import sys
 from pathlib import Path
 import numpy as np
 from device_runtime.engine import VectorState
+from device_runtime.database import Database
 from device_runtime.samples import Interaction, SampleLog
 from device_runtime.state import DeviceState, save_state
 folder = Path(sys.argv[1])
-log, number = SampleLog(folder / "samples.sqlite"), int(sys.argv[2])
+log, number = SampleLog(Database(folder / "samples.sqlite")), int(sys.argv[2])
 while True:
     number += 1
     log.append([Interaction(number, 1, 0, (0,))])
@@ -48,9 +50,9 @@ def test_a_kill_leaves_the_old_or_the_new_state_and_every_acknowledged_interacti
         state = load_state(tmp_path / "state.bin")
         assert state.sequence in (acknowledged, acknowledged + 1)
         np.testing.assert_array_equal(state.current.vector, np.full(16, state.sequence, np.float32))
-        log = SampleLog(tmp_path / "samples.sqlite")
-        items = log.newest(10**6).items
-        log.close()
+        database = Database(tmp_path / "samples.sqlite")
+        items = SampleLog(database).newest(10**6).items
+        database.close()
         assert items == list(range(1, len(items) + 1))
         assert len(items) in (acknowledged, acknowledged + 1)
         acknowledged = len(items)
@@ -69,7 +71,7 @@ def test_a_write_that_fails_leaves_the_previous_state(tmp_path, monkeypatch, cal
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(f"device_runtime.state.os.{call}", full)
+    monkeypatch.setattr(f"device_runtime.files.os.{call}", full)
     with pytest.raises(StorageError, match=r"state.bin: cannot be written \(No space left on device\)"):
         save_state(path, state(2.0))
     monkeypatch.undo()
@@ -98,10 +100,10 @@ def test_a_read_only_folder_is_said(tmp_path, bundle):
 
 def test_a_log_that_cannot_be_written_is_said_and_loses_nothing(device):
     device.log(101)
-    device._folder.samples._db.execute("PRAGMA query_only = 1")
+    device._folder.database._connection.execute("PRAGMA query_only = 1")
     with pytest.raises(StorageError, match=r"cannot be read or written .* nothing was changed"):
         device.log(102)
-    device._folder.samples._db.execute("PRAGMA query_only = 0")
+    device._folder.database._connection.execute("PRAGMA query_only = 0")
     device.log(103)
     assert device._folder.samples.newest(5).items == [101, 103]
 

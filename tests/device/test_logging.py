@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from device_runtime import InputError
+from device_runtime.database import Database
 from device_runtime.rows import encode_rows
 from device_runtime.samples import Interaction, SampleLog
 
@@ -13,12 +14,9 @@ V, T = 20, 5
 def rows(device, negatives=0, seed=0):
     """The training rows as (history, history labels, candidate, label), oldest first."""
     encoded = encode_rows(device._folder.samples.read(), device.bundle.vocabulary, T, negatives, seed)
-    batch = encoded.batch(np.arange(len(encoded)))
     return [
-        (history.tolist(), labels.tolist(), int(candidate), float(label))
-        for history, labels, candidate, label in zip(
-            batch.history, batch.history_labels, batch.candidates, batch.labels, strict=True
-        )
+        (encoded.items[at : at + T].tolist(), encoded.item_labels[at : at + T].tolist(), int(candidate), float(label))
+        for at, candidate, label in zip(encoded.at, encoded.candidates, encoded.labels, strict=True)
     ]
 
 
@@ -176,7 +174,7 @@ def test_pruning_less_than_there_is_changes_nothing(device):
 
 
 def test_strings_and_numbers_come_back_as_they_were(tmp_path):
-    log = SampleLog(tmp_path / "samples.sqlite")
-    log.append([Interaction("00123", 1, 0), Interaction(123, 0, 0), Interaction("é", 1, 0)])
-    log.close()
-    assert SampleLog(tmp_path / "samples.sqlite").newest(5).items == ["00123", 123, "é"]
+    database = Database(tmp_path / "samples.sqlite")
+    SampleLog(database).append([Interaction("00123", 1, 0), Interaction(123, 0, 0), Interaction("é", 1, 0)])
+    database.close()
+    assert SampleLog(Database(tmp_path / "samples.sqlite")).newest(5).items == ["00123", 123, "é"]

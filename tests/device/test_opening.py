@@ -6,7 +6,7 @@ import stat
 import numpy as np
 import pytest
 
-from device_runtime import BundleError, Device, InputError, StateError, StorageError
+from device_runtime import Bundle, BundleError, Device, InputError, StateError, StorageError
 from protos import dccl_pb2
 from tests.device.bundles import rewritten, successor
 
@@ -96,7 +96,7 @@ def test_upgrade_of_an_open_device_is_the_same_as_opening_on_the_new_bundle(trai
         assert device.upgrade(next_path).how == "rebase"
         rebased = runtime.call("rebase", vector=vector, profile=[[2]])["vector"]
         np.testing.assert_array_equal(device.vector, rebased)
-        assert device.bundle.path == next_path
+        assert device.bundle.identity == Bundle.open(next_path).identity
         assert device.personalize().samples > 0
 
 
@@ -209,6 +209,7 @@ def test_a_damaged_state_is_set_aside_by_choice_and_the_upload_number_survives(t
         assert (folder / "state.bin.damaged").read_bytes() == b"damage"
         assert (device.vector != vector).any()
         assert device.state["sequence"] == 1
+        device.log(101)
         device.personalize()
         upload = dccl_pb2.SignedUpload.FromString(device.upload())
         assert dccl_pb2.VectorUpload.FromString(upload.upload).sequence == 2

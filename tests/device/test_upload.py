@@ -39,19 +39,38 @@ def test_another_key_does_not_verify(trained):
 
 
 def test_each_upload_has_a_number_of_its_own_also_after_a_restart(trained, bundle):
-    numbers = [read(trained.upload()).sequence, read(trained.upload()).sequence]
+    numbers = [read(trained.upload()).sequence]
+    trained.log(101)
+    trained.personalize()
+    numbers.append(read(trained.upload()).sequence)
     folder = trained._folder.path
     trained.close()
     with Device.open(folder, bundle) as device:
+        device.log(102)
+        device.personalize()
         numbers.append(read(device.upload()).sequence)
     assert numbers == [1, 2, 3]
+
+
+def test_one_vector_is_one_upload(trained):
+    assert trained.upload() == trained.upload()
+    assert read(trained.upload()).sequence == 1
+
+
+def test_another_key_makes_another_upload_of_the_same_vector(trained):
+    folder, body = trained._folder.path, trained.upload()
+    trained.close()
+    with Device.open(folder, key=b"n" * 32) as device:
+        signed = dccl_pb2.SignedUpload.FromString(device.upload())
+        assert verify(signed, b"n" * 32)
+        assert dccl_pb2.VectorUpload.FromString(signed.upload).vector == read(body).vector
 
 
 def test_a_number_that_could_not_be_stored_is_not_sent(trained, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("device_runtime.state.os.fsync", full)
+    monkeypatch.setattr("device_runtime.files.os.fsync", full)
     with pytest.raises(StorageError, match=r"\(No space left on device\); the previous one is intact"):
         trained.upload()
     monkeypatch.undo()

@@ -1,0 +1,131 @@
+"""A device's database: one SQLite file for its log, its events and its uploads, durable once acknowledged.
+
+WAL with full synchronisation: a transaction that has returned survives a kill and a power cut, one that has not leaves
+nothing behind. A file of an older schema is brought forward when it is opened, in one transaction.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from device_runtime.errors import StateError, StorageError
+
+# What each schema adds to the one before. An item has no type: numbers and strings come back as they were.
+_ADDED = {
+    1: """
+CREATE TABLE history (position INTEGER PRIMARY KEY AUTOINCREMENT, item NOT NULL, label INTEGER NOT NULL,
+                      timestamp INTEGER NOT NULL);
+CREATE TABLE samples (number INTEGER PRIMARY KEY AUTOINCREMENT, position INTEGER NOT NULL, item NOT NULL,
+                      label INTEGER NOT NULL);
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+""",
+    2: """
+CREATE INDEX samples_position ON samples (position);
+CREATE TABLE met (item PRIMARY KEY NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX met_last ON met (last);
+INSERT INTO met SELECT item, min(position), max(position) FROM history GROUP BY item;
+CREATE TABLE events (number INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, kind TEXT NOT NULL,
+                     facts TEXT NOT NULL);
+CREATE TABLE uploads (sequence INTEGER PRIMARY KEY, bundle BLOB NOT NULL, content BLOB NOT NULL, digest BLOB NOT NULL,
+                      status TEXT NOT NULL, detail TEXT NOT NULL, attempts INTEGER NOT NULL, bytes INTEGER NOT NULL,
+                      queued INTEGER NOT NULL);
+CREATE TABLE refused (bundle BLOB NOT NULL, runtime TEXT NOT NULL, reason TEXT NOT NULL, time INTEGER NOT NULL,
+                      PRIMARY KEY (bundle, runtime));
+""",
+}
+SCHEMA = max(_ADDED)
+
+
+class Database:
+    """The open file. Safe under threads."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens or creates the file.
+
+        Raises:
+          StateError: the file is damaged or of a newer schema.
+          StorageError: it cannot be written.
+        """
+        self.path = path
+        self._lock = threading.RLock()
+        with self._errors():
+            # Autocommit mode: transactions are begun and ended by `transaction` alone.
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
+            try:
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing; on leaving it, what was written is on the disk."""
+        with self._errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def query(self, statement: str, values: Sequence[Any] = ()) -> list[tuple]:
+        """All rows that one statement gives."""
+        with self._errors():
+            return self._connection.execute(statement, values).fetchall()
+
+    def counter(self, name: str) -> int:
+        """A number kept here; 0 if it was never raised."""
+        rows = self.query("SELECT value FROM counters WHERE name = ?", (name,))
+        return rows[0][0] if rows else 0
+
+    def raise_counter(self, name: str, value: int) -> None:
+        """Sets a number, which never goes down."""
+        with self.transaction() as connection:
+            connection.execute(
+                "INSERT INTO counters VALUES (?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
+                (name, value),
+            )
+
+    def overwrite_deleted(self) -> None:
+        """Makes what was deleted vanish from the files too, where it stays until its place is used again."""
+        with self._errors():
+            self._connection.execute("VACUUM")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    def _prepare(self) -> None:
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")  # what is acknowledged survives a power cut
+        (schema,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if schema > SCHEMA:
+            raise StateError(f"{self.path}: expected schema {SCHEMA} or older, got {schema}; use a newer version")
+        if schema < SCHEMA:
+            with self.transaction():
+                for added in range(max(schema, 0) + 1, SCHEMA + 1):
+                    for statement in _ADDED[added].split(";")[:-1]:
+                        self._connection.execute(statement)
+                self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """SQLite's errors as ours."""
+        with self._lock:
+            try:
+                yield
+            except sqlite3.OperationalError as error:  # a read-only folder, a full disk, another process's lock
+                raise StorageError(f"{self.path}: cannot be read or written ({error}); nothing was changed") from error
+            except sqlite3.ProgrammingError as error:
+                raise StateError(f"{self.path}: {error}; open the device again") from error
+            except sqlite3.DatabaseError as error:
+                raise StateError(
+                    f"{self.path}: damaged ({error}); open the device with on_damage='reset' to begin afresh"
+                ) from error
