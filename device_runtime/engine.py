@@ -39,14 +39,20 @@ class VectorState(NamedTuple):
         return largest[0] < VECTOR_LIMIT and all(value < _LARGEST for value in largest)
 
 
-class Batch(NamedTuple):
-    """B rows for `train` and `evaluate`; rows that pad have weight 0."""
+class Window(NamedTuple):
+    """What `encode` takes: row b has the history `history[b : b + T]`."""
 
-    history: np.ndarray  # [B, T] int32
-    history_labels: np.ndarray  # [B, T] int32
+    history: np.ndarray  # [T + B - 1] int32
+    history_labels: np.ndarray  # [T + B - 1] int32
     candidates: np.ndarray  # [B] int32
-    labels: np.ndarray  # [B] float32
-    weights: np.ndarray  # [B] float32
+
+
+class Batch(NamedTuple):
+    """B encoded rows; rows that pad have weight 0."""
+
+    hidden: np.ndarray  # [B, F] float32, of `encode`
+    labels: np.ndarray  # [B] float32, in [0, 1]
+    weights: np.ndarray  # [B] float32, at least 0
 
 
 class Engine:
@@ -104,44 +110,44 @@ class Engine:
                 result[begin : begin + len(chunk)] = logits[0, : len(chunk)]
         return result
 
-    def evaluate(self, state: VectorState, batch: Batch, profile: np.ndarray, gate: float) -> np.ndarray:
-        """Logits [B] float32 of a batch's rows, those that pad included."""
+    def encode(self, window: Window, profile: np.ndarray) -> np.ndarray:
+        """What lies below the first junction [B, F] float32: no vector changes it, so once a session is enough.
+
+        Raises:
+          InputError: an id is outside 0..V+1.
+        """
+        self._check_ids("history", window.history)
+        self._check_ids("candidates", window.candidates)
+        rows = {"history": window.history[None], "candidates": window.candidates, "profile": profile[None]}
+        if self.manifest.history_labels:
+            rows["history_labels"] = window.history_labels[None]
+        return self.runtime.call("encode", **rows)["hidden"]
+
+    def evaluate(self, state: VectorState, hidden: np.ndarray, gate: float) -> np.ndarray:
+        """Logits [B] float32 of encoded rows [B, F], those that pad included."""
         with self.runtime.exclusive():
             self._load(state)
-            return self.runtime.call("evaluate", gate=[gate], **self._rows(batch, profile))["logits"]
+            return self.runtime.call("evaluate_encoded", hidden=hidden, gate=np.array([gate], np.float32))["logits"]
 
     def train(
-        self,
-        state: VectorState,
-        batch: Batch,
-        profile: np.ndarray,
-        learning_rate: float,
-        anchor: np.ndarray,
-        pull: float,
+        self, state: VectorState, batch: Batch, learning_rate: float, anchor: np.ndarray, pull: float
     ) -> tuple[float, VectorState]:
-        """One step of the optimiser.
+        """One step of the optimiser on encoded rows.
 
         Returns:
           The batch's loss before the step, and the state after it; neither need be finite.
-
-        Raises:
-          InputError: a label is outside [0, 1], a weight negative, or an id outside 0..V+1.
         """
-        if not ((batch.labels >= 0) & (batch.labels <= 1)).all():
-            raise InputError(f"labels: expected values in [0, 1], got {batch.labels}")
-        if not (batch.weights >= 0).all():
-            raise InputError(f"weights: expected values of at least 0, got {batch.weights}")
         with self.runtime.exclusive():
             self._load(state)
             self._loaded = None  # until the new state is known
             loss = self.runtime.call(
-                "train",
+                "train_encoded",
+                hidden=batch.hidden,
                 labels=batch.labels,
                 weights=batch.weights,
-                learning_rate=[learning_rate],
+                learning_rate=np.array([learning_rate], np.float32),
                 anchor=anchor,
-                pull=[pull],
-                **self._rows(batch, profile),
+                pull=np.array([pull], np.float32),
             )["loss"]
             after = VectorState(**self.runtime.call("get", unused=_UNUSED))
             self._loaded = after
@@ -157,12 +163,6 @@ class Engine:
             self._loaded = None  # should `set` fail, nothing counts as loaded
             self.runtime.call("set", **state._asdict())
             self._loaded = state
-
-    def _rows(self, batch: Batch, profile: np.ndarray) -> dict[str, np.ndarray]:
-        self._check_ids("history", batch.history)
-        self._check_ids("candidates", batch.candidates)
-        rows = {"history": batch.history, "candidates": batch.candidates, "profile": profile[None]}
-        return rows | {"history_labels": batch.history_labels} if self.manifest.history_labels else rows
 
     def _check_ids(self, name: str, ids: np.ndarray) -> None:
         """A gather outside the table is undefined in some runtimes."""
@@ -185,17 +185,21 @@ class Engine:
 def expected_inputs(manifest: dccl_pb2.Manifest) -> dict[str, dict[str, tuple[int, ...]]]:
     """Shape of each input of each signature (docs/protocol.md) for the sizes of a manifest."""
     k, t, c, b = manifest.metapatch_length, manifest.history_length, manifest.candidates, manifest.train_batch
-    profile, one = (1, len(manifest.profile)), (1,)
+    profile, one, hidden = (1, len(manifest.profile)), (1,), {"hidden": (b, manifest.encoded_width)}
 
-    def sequence(rows: int) -> dict[str, tuple[int, ...]]:
-        histories = {"history": (rows, t)} | ({"history_labels": (rows, t)} if manifest.history_labels else {})
-        return histories | {"profile": profile}
+    def user(rows: int, length: int) -> dict[str, tuple[int, ...]]:
+        history = {"history": (rows, length)} | ({"history_labels": (rows, length)} if manifest.history_labels else {})
+        return history | {"profile": profile}
 
+    rows = user(b, t) | {"candidates": (b,)}
+    step = {"labels": (b,), "weights": (b,), "learning_rate": one, "anchor": (k,), "pull": one}
     return {
-        "infer": sequence(1) | {"candidates": (1, c), "gate": one},
-        "evaluate": sequence(b) | {"candidates": (b,), "gate": one},
-        "train": sequence(b)
-        | {"candidates": (b,), "labels": (b,), "weights": (b,), "learning_rate": one, "anchor": (k,), "pull": one},
+        "infer": user(1, t) | {"candidates": (1, c), "gate": one},
+        "evaluate": rows | {"gate": one},
+        "train": rows | step,
+        "encode": user(1, t + b - 1) | {"candidates": (b,)},
+        "evaluate_encoded": hidden | {"gate": one},
+        "train_encoded": hidden | step,
         "init": {"profile": profile},
         "rebase": {"vector": (k,), "profile": profile},
         "get": {"unused": one},

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from device_runtime.encoded import EncodedRows, encode
 from device_runtime.engine import Engine, VectorState
 from device_runtime.errors import InputError
 from device_runtime.rows import Rows
@@ -129,12 +130,13 @@ def train(
     """
     began = time.perf_counter()
     training, heldout = np.flatnonzero(~heldout), np.flatnonzero(heldout)
+    rows = encode(engine, rows, profile)
     pull = float(np.float32(config.pull / max(1, len(training))))
     schedule = training_schedule(len(training), engine.manifest.train_batch, config.epochs, config.seed)
-    cloud_loss = heldout_loss(engine, rows, heldout, start, profile, gate=0.0)
+    cloud_loss = heldout_loss(engine, rows, heldout, start, gate=0.0)
     best, best_loss, best_epoch = start, math.inf, None
     if len(heldout) and start.step[0] > 0:
-        best_loss = _or_inf(heldout_loss(engine, rows, heldout, start, profile, gate=1.0))
+        best_loss = _or_inf(heldout_loss(engine, rows, heldout, start, gate=1.0))
     state, steps, losses, heldout_losses = start, 0, [], []
     stopped = "finished" if len(training) else "no samples"
     failure = None
@@ -145,7 +147,7 @@ def train(
                 stopped = "should_stop"
                 break
             batch = rows.batch(np.where(chosen >= 0, training[chosen], -1))
-            loss, state = engine.train(state, batch, profile, config.learning_rate, anchor, pull)
+            loss, state = engine.train(state, batch, config.learning_rate, anchor, pull)
             if not (math.isfinite(loss) and state.sound):
                 stopped, failure = "diverged", steps
                 break
@@ -157,7 +159,7 @@ def train(
             break
         losses.append(float(np.sum(batch_losses) / (order[: len(batch_losses)] >= 0).sum()))
         if len(heldout):
-            heldout_losses.append(_or_inf(heldout_loss(engine, rows, heldout, state, profile, gate=1.0)))
+            heldout_losses.append(_or_inf(heldout_loss(engine, rows, heldout, state, gate=1.0)))
         if not len(heldout) or heldout_losses[-1] < best_loss:
             best, best_epoch = state, epoch
             best_loss = heldout_losses[-1] if len(heldout) else best_loss
@@ -198,12 +200,13 @@ def held_out_evidence(
 ) -> Evidence:
     """What the held-out rows ([N] bool) say of a vector that is not being trained."""
     chosen = np.flatnonzero(heldout)
-    cloud, personal = (heldout_loss(engine, rows, chosen, state, profile, gate) for gate in (0.0, 1.0))
+    encoded = encode(engine, rows, profile)
+    cloud, personal = (heldout_loss(engine, encoded, chosen, state, gate) for gate in (0.0, 1.0))
     return Evidence(len(chosen), cloud, personal if personal is not None and math.isfinite(personal) else None)
 
 
 def heldout_loss(
-    engine: Engine, rows: Rows, chosen: np.ndarray, state: VectorState, profile: np.ndarray, gate: float
+    engine: Engine, rows: EncodedRows, chosen: np.ndarray, state: VectorState, gate: float
 ) -> float | None:
     """Mean log loss of the rows `chosen`; None if there are none."""
     if not len(chosen):
@@ -212,7 +215,7 @@ def heldout_loss(
     for begin in range(0, len(chosen), width):
         part = chosen[begin : begin + width]
         batch = rows.batch(np.pad(part, (0, width - len(part)), constant_values=-1))
-        logits = engine.evaluate(state, batch, profile, gate)[: len(part)]
+        logits = engine.evaluate(state, batch.hidden, gate)[: len(part)]
         total += float(log_loss(logits, batch.labels[: len(part)]).sum())
     return total / len(chosen)
 

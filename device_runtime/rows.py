@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from device_runtime.engine import Batch
 from device_runtime.samples import History, LoggedSamples
 from device_runtime.schedule import mix64
 from device_runtime.vocabulary import Vocabulary
@@ -23,18 +22,6 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.candidates)
-
-    def batch(self, rows: np.ndarray) -> Batch:
-        """The rows [B] as a batch; -1 gives a row of zeros with weight 0."""
-        real = rows >= 0
-        window = self.at[rows][:, None] + np.arange(self.history_length)  # [B, T]
-        return Batch(
-            history=self.items[window] * real[:, None],
-            history_labels=self.item_labels[window] * real[:, None],
-            candidates=self.candidates[rows] * real,
-            labels=self.labels[rows] * real,
-            weights=real.astype(np.float32),
-        )
 
 
 def encode_history(history: History, vocabulary: Vocabulary, length: int) -> tuple[np.ndarray, np.ndarray]:

@@ -83,6 +83,7 @@ def export_bundle(
         history_length=config.history_length,
         candidates=sizes.candidates,
         train_batch=sizes.train_batch,
+        encoded_width=config.junction_widths[0],
         items=config.items,
         history_labels=config.history_labels,
         profile=[dccl_pb2.ProfileField(name=field.name, values=field.values) for field in users.fields],

@@ -23,6 +23,8 @@ STEPS = 20  # training steps that are compared with TensorFlow
 LONG = 100  # training steps after which nothing but the vector may have changed
 DIFFERENCES = (2e-3, 5e-4)  # steps of finite differences
 PERTURBED = 4  # entries of the vector that are checked by finite differences
+TRAINERS = ("train", "train_encoded")
+USER = ("history", "history_labels")
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def _infer(subject: Subject) -> Probe:
     rows, user = subject.call("evaluate")[1], subject.call("infer")[1]
     calls, expected = [subject.state(subject.vector)], []
     for row in range(min(4, len(rows["history"]))):  # row 0 has an empty history
-        own = user | {name: rows[name][row : row + 1] for name in ("history", "history_labels") if name in rows}
+        own = user | {name: rows[name][row : row + 1] for name in USER if name in rows}
         tensors = {name: tf.constant(value) for name, value in own.items() if name != "gate"}
         for gate in (1.0, 0.5):
             calls.append(("infer", own | {"gate": np.array([gate], np.float32)}))
@@ -95,15 +97,30 @@ def _infer(subject: Subject) -> Probe:
     return _bounded("infer equals Keras", worst, subject.tolerance)
 
 
+def _encode(subject: Subject) -> Probe:
+    """`encode` against Keras: row b with a history of its own, the T items from place b on."""
+    name, window = subject.call("encode")
+    length = subject.cloud.din.config.history_length
+    rows = {key: np.lib.stride_tricks.sliding_window_view(window[key][0], length) for key in USER if key in window}
+    rows |= {"profile": window["profile"], "candidates": window["candidates"][:, None]}
+    expected = subject.cloud.din.below({key: tf.constant(value) for key, value in rows.items()})[0].numpy()[:, 0]
+    answers = yield [(name, window)]
+    scale = max(1.0, float(np.abs(expected).max()))
+    return _bounded("encode equals Keras", _difference(answers[0]["hidden"], expected) / scale, subject.tolerance)
+
+
 def _gate(subject: Subject) -> Probe:
     """With gate 0 any vector gives what the zero vector gives, bit for bit: the cloud model."""
+    readers = ("infer", "evaluate", "evaluate_encoded")
     answers = yield [
         subject.state(5 * subject.vector),
-        subject.call("infer", gate=[0.0]),
+        *[subject.call(name, gate=[0.0]) for name in readers],
         subject.call("reset"),
-        subject.call("infer"),
+        *[subject.call(name) for name in readers],
     ]
-    return _bounded("gate 0 is the cloud model", _difference(answers[1]["logits"], answers[3]["logits"]), 0.0)
+    pairs = zip(answers[1 : 1 + len(readers)], answers[-len(readers) :], strict=True)
+    worst = max(_difference(before["logits"], after["logits"]) for before, after in pairs)
+    return _bounded("gate 0 is the cloud model", worst, 0.0)
 
 
 def _start(subject: Subject) -> Probe:
@@ -114,19 +131,24 @@ def _start(subject: Subject) -> Probe:
 
 
 def _steps(subject: Subject) -> Probe:
-    """Steps agree with TensorFlow."""
-    calls = [subject.call("init"), *[subject.call("train")] * STEPS, subject.call("get")]
+    """Steps agree with TensorFlow, from ids and from encoded rows, and so does what is read after them."""
+    lives = [[subject.call("init"), *[subject.call(name)] * STEPS, subject.call("get")] for name in TRAINERS]
+    calls = [*lives[0], *lives[1], subject.call("evaluate_encoded")]
     functions = subject.reference.functions
     expected = [functions[name](**{k: tf.constant(v) for k, v in inputs.items()}) for name, inputs in calls]
     answers = yield calls
-    moved = _difference(answers[-1]["vector"], expected[-1]["vector"].numpy())
-    return _bounded(f"{STEPS} training steps equal TensorFlow's", moved, subject.tolerance)
+    read = [(len(lives[0]) - 1, "vector"), (len(calls) - 2, "vector"), (len(calls) - 1, "logits")]
+    worst = max(_difference(answers[at][name], expected[at][name].numpy()) for at, name in read)
+    return _bounded(f"{STEPS} training steps equal TensorFlow's", worst, subject.tolerance)
 
 
 def _repeated(subject: Subject) -> Probe:
     """One step is a function of state and batch: nothing random is left in."""
-    answers = yield [subject.call("init"), subject.call("train")] * 2
-    return _bounded("the same step gives the same loss", _difference(answers[1]["loss"], answers[3]["loss"]), 0.0)
+    steps = [subject.call(name) for name in ("init", TRAINERS[0], "init", TRAINERS[1])]
+    answers = yield steps * 2
+    half = len(steps)
+    worst = max(_difference(answers[at]["loss"], answers[half + at]["loss"]) for at in (1, 3))
+    return _bounded("the same step gives the same loss", worst, 0.0)
 
 
 def _gradient(subject: Subject) -> Probe:
@@ -161,7 +183,8 @@ def _frozen(subject: Subject) -> Probe:
         subject.call("infer", gate=[0.0]),
         subject.call("init"),
     ]
-    answers = yield [*probe, *[subject.call("train")] * LONG, *probe]
+    steps = [subject.call(name) for name in TRAINERS]
+    answers = yield [*probe, *steps * (LONG // len(steps)), *probe]
     pairs = zip(answers[: len(probe)], answers[-len(probe) :], strict=True)
     worst = max(_difference(before[name], after[name]) for before, after in pairs for name in before)
     return _bounded(f"nothing but the vector changes in {LONG} steps", worst, 0.0)
@@ -170,6 +193,7 @@ def _frozen(subject: Subject) -> Probe:
 PROBES: tuple[Callable[[Subject], Probe], ...] = (
     _initial_state,
     _infer,
+    _encode,
     _gate,
     _start,
     _steps,

@@ -23,7 +23,7 @@ class Sizes:
     """The shapes that are fixed at export, beside the model's own."""
 
     candidates: int = 100  # C of `infer`
-    train_batch: int = 32  # B of `train` and `evaluate`
+    train_batch: int = 32  # B of every signature but `infer`
 
     def __post_init__(self) -> None:
         if self.candidates < 1 or self.train_batch < 1:
@@ -73,20 +73,26 @@ class DeviceModule(tf.Module):
         config, sizes = self.cloud.din.config, self._parts[1]
         length, batch = self.cloud.metapatch.length, sizes.train_batch
 
-        def users(rows: int) -> dict[str, tf.TensorSpec]:
-            history = {"history": tf.TensorSpec([rows, config.history_length], tf.int32)}
+        def users(rows: int, positions: int = 1) -> dict[str, tf.TensorSpec]:
+            history = {"history": tf.TensorSpec([rows, config.history_length + positions - 1], tf.int32)}
             if config.history_labels:
-                history["history_labels"] = tf.TensorSpec([rows, config.history_length], tf.int32)
+                history["history_labels"] = history["history"]
             return history | {"profile": tf.TensorSpec([1, len(config.profile_sizes)], tf.int32)}
 
         vector, one = tf.TensorSpec([length], tf.float32), tf.TensorSpec([1], tf.float32)
-        rows = {"candidates": tf.TensorSpec([batch], tf.int32)}
+        candidates = {"candidates": tf.TensorSpec([batch], tf.int32)}
+        rows = users(batch) | candidates
+        encoded = {"hidden": tf.TensorSpec([batch, config.junction_widths[0]], tf.float32)}
         samples = {"labels": tf.TensorSpec([batch], tf.float32), "weights": tf.TensorSpec([batch], tf.float32)}
+        step = samples | {"learning_rate": one, "anchor": vector, "pull": one}
         profile = {"profile": users(1)["profile"]}
         return {
             "infer": users(1) | {"candidates": tf.TensorSpec([1, sizes.candidates], tf.int32), "gate": one},
-            "evaluate": users(batch) | rows | {"gate": one},
-            "train": users(batch) | rows | samples | {"learning_rate": one, "anchor": vector, "pull": one},
+            "evaluate": rows | {"gate": one},
+            "train": rows | step,
+            "encode": users(1, positions=batch) | candidates,
+            "evaluate_encoded": encoded | {"gate": one},
+            "train_encoded": encoded | step,
             "init": profile,
             "rebase": {"vector": vector} | profile,
             "get": {"unused": one},
@@ -111,8 +117,7 @@ class DeviceModule(tf.Module):
         return {"logits": tf.reshape(self._above(hidden, self.vector, gate), candidates.shape)}
 
     def _evaluate(self, candidates: tf.Tensor, gate: tf.Tensor, **user: tf.Tensor) -> dict[str, tf.Tensor]:
-        hidden = self._below(tf.reshape(candidates, [-1, 1, 1]), **user)
-        return {"logits": self._above(hidden, self.vector, gate)}
+        return self._evaluate_encoded(self._below(tf.reshape(candidates, [-1, 1, 1]), **user), gate)
 
     def _train(
         self,
@@ -125,6 +130,24 @@ class DeviceModule(tf.Module):
         **user: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
         hidden = self._below(tf.reshape(candidates, [-1, 1, 1]), **user)
+        return self._train_encoded(hidden, labels, weights, learning_rate, anchor, pull)
+
+    def _encode(self, candidates: tf.Tensor, **user: tf.Tensor) -> dict[str, tf.Tensor]:
+        # The packed form of the model: row b sees `history[b : b + T]`, and what neighbours share is computed once.
+        return {"hidden": self._below(tf.reshape(candidates, [1, -1, 1]), **user)}
+
+    def _evaluate_encoded(self, hidden: tf.Tensor, gate: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"logits": self._above(hidden, self.vector, gate)}
+
+    def _train_encoded(
+        self,
+        hidden: tf.Tensor,
+        labels: tf.Tensor,
+        weights: tf.Tensor,
+        learning_rate: tf.Tensor,
+        anchor: tf.Tensor,
+        pull: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
         size = tf.reshape(tf.reduce_sum(weights), [1])
         shares = weights / tf.where(size > 0.0, size, tf.ones_like(size))
         before = VectorState(*(variable.read_value() for variable in self._variables()))
@@ -152,7 +175,8 @@ class DeviceModule(tf.Module):
 
     def _set(self, **state: tf.Tensor) -> dict[str, tf.Tensor]:
         self._assign(VectorState(**state))
-        return {"step": tf.identity(state["step"])}
+        # Not the input itself: where one tensor is input and output, LiteRT.js writes its empty output over the input.
+        return {"step": self.step.read_value()}
 
     def _reset(self, unused: tf.Tensor) -> dict[str, tf.Tensor]:
         self._assign(vector_optimizer.start(tf.zeros_like(self.vector)))

@@ -26,7 +26,7 @@ def golden_calls(config: DinConfig, sizes: Sizes, length: int, seed: int = 0) ->
       seed: of the made-up histories.
     """
     rng = np.random.default_rng(seed)
-    batch, unused = sizes.train_batch, {"unused": np.zeros(1, np.float32)}
+    batch, width, unused = sizes.train_batch, config.junction_widths[0], {"unused": np.zeros(1, np.float32)}
     history = rng.integers(1, config.items + 2, (batch, config.history_length)).astype(np.int32)
     seen = rng.integers(0, config.history_length + 1, batch)  # items of each history; the rest is padding
     seen[0] = 0
@@ -50,23 +50,34 @@ def golden_calls(config: DinConfig, sizes: Sizes, length: int, seed: int = 0) ->
         "anchor": vector,
         "pull": np.array([0.1], np.float32),
     }
+    log = rng.integers(0, config.items + 2, (1, config.history_length + batch - 1)).astype(np.int32)
+    log *= np.arange(log.size) >= config.history_length // 2  # the first rows have a short history
+    window = {"history": log, "profile": profile, "candidates": rows["candidates"]}
+    if config.history_labels:
+        window["history_labels"] = rng.integers(0, 2, log.shape).astype(np.int32) * (log > 0)
+    encoded = {"hidden": np.maximum(rng.normal(size=(batch, width)), 0.0).astype(np.float32)}
     rank = [("infer", user | {"candidates": candidates} | gate(value)) for value in (1.0, 0.0)]
-    evaluation = ("evaluate", rows | gate(1.0))
+    evaluation = [("evaluate", rows | gate(1.0)), ("evaluate_encoded", encoded | gate(1.0))]
     state = {"vector": vector, "first_moment": 0.1 * vector, "second_moment": vector * vector}
     return [
         ("init", {"profile": profile}),
         *rank,
-        evaluation,
+        *evaluation,
+        ("encode", window),
         *[("train", rows | samples)] * TRAIN_STEPS,
+        ("get", unused),
+        *[("train_encoded", encoded | samples)] * TRAIN_STEPS,
         ("get", unused),
         *rank,
         ("rebase", {"vector": vector, "profile": profile}),
         ("get", unused),
         ("set", state | {"step": np.array([7.0], np.float32)}),
         ("train", rows | samples),
+        ("train_encoded", encoded | samples),
         ("get", unused),
-        evaluation,
+        *evaluation,
         ("train", rows | samples | {"weights": np.zeros(batch, np.float32)}),
+        ("train_encoded", encoded | samples | {"weights": np.zeros(batch, np.float32)}),
         ("get", unused),
         ("reset", unused),
         ("get", unused),

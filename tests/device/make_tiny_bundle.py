@@ -32,8 +32,9 @@ def write(destination: Path) -> None:
         catalogue, users, length=4, bottlenecks=(3, 3), history_length=5, history_labels=True,
         item_width=4, profile_width=4, hidden=(8, 8),
     )  # fmt: skip
-    for tensor in [*cloud.metapatch.trainable_variables, cloud.din.items.ids]:
+    for tensor in cloud.metapatch.trainable_variables:
         tensor.assign(2.0 * tensor)  # random weights that a vector can make something of
+    cloud.din.items.ids.assign(100.0 * cloud.din.items.ids)  # new rows are tiny
     training = dccl_pb2.Training(optimizer="adam", learning_rate=0.05, epochs=5, pull=0.01, heldout_fraction=0.2)
     with tempfile.TemporaryDirectory() as folder:
         export_bundle(

@@ -7,7 +7,8 @@ import pytest
 from device_runtime import ModelError, UnsupportedOperatorError, load_runtime, read_operators, read_outline
 
 FLEX = Path(__file__).with_name("flex.tflite")
-SIGNATURES = {"infer", "evaluate", "train", "init", "rebase", "get", "set", "reset"}
+ENCODED = {"encode", "evaluate_encoded", "train_encoded"}
+SIGNATURES = ENCODED | {"infer", "evaluate", "train", "init", "rebase", "get", "set", "reset"}
 
 
 def test_signatures_point_to_subgraphs(bundle):

@@ -22,7 +22,8 @@ def fill(device, count=23, seed=0):
 
 
 def by_hand(runtime, items, train, heldout, epochs, learning_rate, pull):
-    """docs/protocol.md, Personalisation, with nothing but the signatures: vector after each epoch, held-out losses."""
+    """docs/protocol.md, Personalisation, with nothing but `train` and `evaluate`, which know no encoded rows: vector
+    after each epoch, held-out losses."""
     ids, liked = items - 100, items % 2
     profile = np.array([[2]], np.int32)
 
@@ -73,7 +74,7 @@ def test_it_does_what_the_protocol_says(device, runtime):
     best = int(np.argmin(losses))
     assert (report.samples, report.heldout_samples, report.steps) == (19, 4, 5 * 5)
     assert report.best_epoch == best
-    np.testing.assert_array_equal(device.vector, vectors[best])
+    np.testing.assert_allclose(device.vector, vectors[best], atol=1e-5)
     np.testing.assert_allclose(report.heldout_losses, losses, rtol=1e-5)
     assert report.cloud_loss == pytest.approx(cloud_loss, rel=1e-5)
     assert report.personal_loss == min(report.heldout_losses)

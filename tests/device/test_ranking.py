@@ -24,7 +24,7 @@ def test_scores_are_those_of_one_candidate_at_a_time(used, count):
     alone = [used.scores([item], gate=1)[0] for item in candidates]
     scores = used.scores(candidates, gate=1)
     assert scores.shape == (count,)
-    assert scores.tolist() == alone
+    np.testing.assert_allclose(scores, alone, atol=1e-6)  # a kernel's last places may round in another way
 
 
 def test_rank_sorts_by_score_and_keeps_the_given_order_of_equals(used):
