@@ -25,6 +25,20 @@ CLOUD = [
     "jinja2>=3.1,<4",
     "tqdm>=4.66,<5",
 ]
+SERVICE = [
+    "starlette>=0.41,<2",
+    "uvicorn>=0.32,<1",
+    'uvloop>=0.21,<1; sys_platform != "win32"',
+    "httptools>=0.6,<1",
+    "sqlalchemy>=2.0,<3",
+    "alembic>=1.14,<2",
+    "psycopg[binary]>=3.2,<4",
+    "cryptography>=43",
+    "fsspec>=2024.10",
+    "brotli>=1.1,<2",
+    "prometheus-client>=0.21,<1",
+    "structlog>=24.4",
+]
 DEV = ["pytest>=8,<10", "hypothesis>=6.100,<7", "ruff>=0.12,<1", "ai-edge-litert>=2.0,<3"]
 
 SCRIPTS = {
@@ -33,6 +47,7 @@ SCRIPTS = {
     "dccl-train-cloud": "train_cloud",
     "dccl-train-baseline": "train_baseline",
     "dccl-export": "export_tflite",
+    "dccl-serve": "serve_cloud",
     "dccl-device": "run_device",
     "dccl-simulate-fleet": "simulate_fleet",
     "dccl-evaluate": "evaluate",

@@ -76,7 +76,7 @@ def is_duplicate(parsed: Parsed, device: DeviceHistory) -> bool:
         raise parsed.rejected(dccl_pb2.MALFORMED, f"sequence: expected 1 to {LARGEST_INTEGER}, got {sequence}")
     if sequence > device.newest:
         return False
-    if device.hashes.get(sequence) != parsed.body_hash:
+    if (sequence, parsed.body_hash) not in device.uploads.values():
         detail = f"sequence: expected more than {device.newest}, got {sequence}; a newer upload has been accepted"
         raise parsed.rejected(dccl_pb2.STALE_SEQUENCE, detail)
     return True

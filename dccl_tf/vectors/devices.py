@@ -16,7 +16,7 @@ NAMES_AT_ONCE = 500  # in one query; SQLite takes at most 32,766, older ones 999
 _AMONG = DEVICES.c.device_id.in_(sql.bindparam("names", expanding=True))
 _KEYS = sql.select(DEVICES.c.device_id, DEVICES.c.key).where(_AMONG)
 _HISTORIES = (
-    sql.select(DEVICES, VECTORS.c.sequence, VECTORS.c.body_hash)
+    sql.select(DEVICES, VECTORS.c.bundle, VECTORS.c.sequence, VECTORS.c.body_hash)
     .outerjoin(VECTORS, VECTORS.c.device_id == DEVICES.c.device_id)
     .where(_AMONG)
 )
@@ -28,20 +28,21 @@ class DeviceHistory:
 
     key: bytes  # 32 bytes
     newest: int  # sequence number of its newest accepted upload, 0 before the first
-    hashes: dict[int, bytes] = field(default_factory=dict)  # SHA-256 of the uploads in the store, by sequence number
+    # By bundle, the number and the SHA-256 of the upload whose vector is in the store.
+    uploads: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
 
 
 def histories(connection: sql.Connection, vault: KeyVault, names: Iterable[str]) -> dict[str, DeviceHistory]:
     """Those of the devices that are registered."""
     found: dict[str, DeviceHistory] = {}
     for some in _parts(names):
-        for name, stored, pruned, sequence, body_hash in connection.execute(_HISTORIES, {"names": some}):
+        for name, stored, pruned, bundle, sequence, body_hash in connection.execute(_HISTORIES, {"names": some}):
             history = found.get(name)
             if history is None:
                 history = found[name] = DeviceHistory(vault.open(bytes(stored), name), pruned)
             if sequence is not None:
                 history.newest = max(history.newest, sequence)
-                history.hashes[sequence] = bytes(body_hash)
+                history.uploads[bytes(bundle)] = (sequence, bytes(body_hash))
     return found
 
 

@@ -122,7 +122,7 @@ class _Group:
             "received_at": self._now,
         }
         device.newest = upload.sequence
-        device.hashes[upload.sequence] = parsed.body_hash
+        device.uploads[upload.bundle] = (upload.sequence, parsed.body_hash)
         self.norms.append((upload.bundle, upload.device_id, norm))
         return dccl_pb2.Receipt.ACCEPTED
 

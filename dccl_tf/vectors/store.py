@@ -7,6 +7,7 @@ crash. Several processes may write to one store in SQLite or PostgreSQL: each tr
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sql
@@ -15,6 +16,7 @@ from dccl_tf.vectors import devices, quarantine
 from dccl_tf.vectors.database import open_engine, writing
 from dccl_tf.vectors.keys import KeyVault
 from dccl_tf.vectors.quarantine import Quarantined
+from dccl_tf.vectors.statistics import statistics
 from dccl_tf.vectors.tables import BUNDLES, DEVICES, IDENTITY_BYTES, VECTORS
 
 KEYS_AT_ONCE = 1000  # resealed in one transaction
@@ -58,6 +60,11 @@ class VectorStore:
           ValueError: `url` is none, or its database cannot be opened.
         """
         return cls(open_engine(url), vault or KeyVault())
+
+    @property
+    def location(self) -> str:
+        """The database's URL, without a password."""
+        return self._engine.url.render_as_string(hide_password=True)
 
     def close(self) -> None:
         """Closes all connections."""
@@ -184,6 +191,16 @@ class VectorStore:
         """How many uploads were ever rejected, by reason."""
         with self.reading() as connection:
             return quarantine.counts(connection)
+
+    def statistics(self) -> dict[str, Any]:
+        """Devices, the vectors of each bundle, and rejections by reason; see `dccl_tf.vectors.statistics`."""
+        with self.reading() as connection:
+            return statistics(connection)
+
+    def check(self) -> None:
+        """Raises sqlalchemy's DBAPIError if the database does not answer."""
+        with self.reading() as connection:
+            connection.execute(sql.select(BUNDLES.c.identity).limit(1)).all()
 
 
 def _length_of(bundle: bytes) -> sql.Select:

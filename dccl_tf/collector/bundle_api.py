@@ -1,0 +1,91 @@
+"""What devices fetch: the newest bundle that is for them, whole or in ranges, plain or compressed."""
+
+from collections.abc import Iterable
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from dccl_tf.collector import negotiation
+from dccl_tf.collector.collector import Collector
+from dccl_tf.collector.problems import Problem
+from dccl_tf.collector.rollout import Release, offered
+from dccl_tf.vectors.tables import IDENTITY_BYTES, device_id_error
+
+DEVICE = "Dccl-Device-Id"
+FOR_EVER = "public, max-age=31536000, immutable"
+
+
+async def newest(request: Request) -> Response:
+    """The bundle for the device that the header names; without one, what all devices are offered."""
+    collector: Collector = request.app.state.collector
+    device_id = request.headers.get(DEVICE)
+    if device_id is not None and (error := device_id_error(device_id)):
+        raise Problem(400, f"{DEVICE}: {error}")
+    holding = _identity(next(iter(negotiation.tags(request.headers.get("if-none-match"))), ""))
+    release = offered(await collector.newest_releases(), device_id, holding)
+    if release is None:
+        raise Problem(404, "bundle: none has been published for this device")
+    headers = {"Cache-Control": "no-cache", "Content-Location": f"/v1/bundles/{release.bundle.hex()}"}
+    return _file(request, release, headers | {"Vary": f"{DEVICE}, Accept-Encoding"})
+
+
+async def by_identity(request: Request) -> Response:
+    """A bundle by its identity, for caches on the way: it never changes."""
+    identity = _identity(request.path_params["identity"])
+    for release in await request.app.state.collector.newest_releases():
+        if release.bundle == identity:
+            return _file(request, release, {"Cache-Control": FOR_EVER, "Vary": "Accept-Encoding"})
+    raise Problem(404, f"bundle: {request.path_params['identity'][:64]} was never published")
+
+
+def _file(request: Request, release: Release, headers: dict[str, str]) -> Response:
+    """Answers with the file of a release, part of it, or that the device has it."""
+    coding = negotiation.coding(request.headers.get("accept-encoding"), release.sizes)
+    size, tag = release.sizes[coding], _tag(release, coding)
+    headers |= {"ETag": f'"{tag}"', "Accept-Ranges": "bytes", "Dccl-Bundle": release.bundle.hex()}
+    if _has(request.headers.get("if-none-match"), (_tag(release, coding) for coding in release.sizes)):
+        return Response(None, 304, headers)
+    if coding != "identity":
+        headers["Content-Encoding"] = coding
+    wanted = request.headers.get("range")
+    if "if-range" in request.headers and tag not in negotiation.tags(request.headers["if-range"]):
+        wanted = None
+    try:
+        part = negotiation.byte_range(wanted, size)
+    except negotiation.UnsatisfiableRange as error:
+        raise Problem(416, str(error), {"Content-Range": f"bytes */{size}"}) from error
+    first, count = part or (0, size)
+    if part:
+        headers["Content-Range"] = f"bytes {first}-{first + count - 1}/{size}"
+    headers["Content-Length"] = str(count)
+    status = 206 if part else 200
+    if request.method == "HEAD":
+        return Response(None, status, headers, "application/zip")
+    pieces = request.app.state.collector.files.read(release.bundle, coding, first, count)
+    return StreamingResponse(pieces, status, headers, "application/zip")
+
+
+def _has(if_none_match: str | None, tags: Iterable[str]) -> bool:
+    given = set(negotiation.tags(if_none_match))
+    return "*" in given or not given.isdisjoint(tags)
+
+
+def _tag(release: Release, coding: str) -> str:
+    """Of a file: the bundle's identity, and the coding if there is one."""
+    return release.bundle.hex() + ("" if coding == "identity" else f"-{coding}")
+
+
+def _identity(text: str) -> bytes | None:
+    """The identity in an entity tag or a path."""
+    try:
+        identity = bytes.fromhex(text.partition("-")[0])
+    except ValueError:
+        return None
+    return identity if len(identity) == IDENTITY_BYTES else None
+
+
+ROUTES = [
+    Route("/v1/bundle", newest, methods=["GET"]),
+    Route("/v1/bundles/{identity}", by_identity, methods=["GET"]),
+]
