@@ -6,7 +6,9 @@ computed once; a step is then a few batched matrix products over all devices.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -77,7 +79,9 @@ class DeviceRows:
 
     hidden: np.ndarray  # [M, N, F] outputs of the layer below the first junction
     targets: np.ndarray  # [M, N] float32
-    interactions: list[np.ndarray]  # for each device, which interaction each of its rows belongs to
+    heldout: np.ndarray  # [M, N] float32, 1 on held-out rows
+    order: np.ndarray  # [E, steps, M, B] int32, training rows of each step, -1 is padding
+    counts: np.ndarray  # [M] training rows
 
 
 def personalize(
@@ -98,26 +102,103 @@ def personalize(
     Returns:
       One row for each user of the log.
     """
-    profile = data[0].log.users.profile
-    result = FleetVectors.new(cloud.encoder.start(tf.constant(profile)) if start is None else start)
-    counts = sum(np.maximum(phase.span.stop - phase.span.start, 0) for phase in data)
-    by_activity = np.argsort(-counts, kind="stable")
-    by_activity = by_activity[counts[by_activity] > 0]
-    chunks = [by_activity[i : i + config.devices_at_once] for i in range(0, len(by_activity), config.devices_at_once)]
-    with progress(chunks, "devices", unit="chunk") as bar:
-        for chunk in bar:
-            members = np.sort(chunk)
-            rows = encode(cloud, [phase.of_users(members) for phase in data])
-            _Chunk(cloud, rows, config).train(members, result)
-    return result
+    return Fleet(cloud, config).personalize(data, start=start)
 
 
-def encode(cloud: CloudModel, data: Sequence[TrainingData]) -> DeviceRows:
-    """Runs all that lies below the first junction on every sample of `data`, user by user, oldest first."""
+class Fleet:
+    """Devices of one cloud model. Its graphs are compiled once, whatever number of logs or parts of a log follow."""
 
-    @tf.function
-    def below(batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        din = cloud.din
+    def __init__(self, cloud: CloudModel, config: FleetConfig) -> None:
+        """As for `personalize`."""
+        self.cloud, self.config = cloud, config
+        compiled = partial(tf.function, reduce_retracing=True)
+        self._below, self._step, self._losses = map(compiled, (self._below, self._step, self._losses))
+        self._schedules: dict[int, np.ndarray] = {}
+
+    def personalize(
+        self, data: Sequence[TrainingData], *, start: np.ndarray | None = None, bar: bool = True
+    ) -> FleetVectors:
+        """As `personalize`; `bar` shows the progress."""
+        profile = data[0].log.users.profile
+        result = FleetVectors.new(self.cloud.encoder.start(tf.constant(profile)) if start is None else start)
+        counts = sum(np.maximum(phase.span.stop - phase.span.start, 0) for phase in data)
+        by_activity = np.argsort(-counts, kind="stable")
+        by_activity = by_activity[counts[by_activity] > 0]
+        size = self.config.devices_at_once
+        chunks = [by_activity[i : i + size] for i in range(0, len(by_activity), size)]
+        with progress(chunks, "devices", unit="chunk") if bar else nullcontext(chunks) as shown:
+            for chunk in shown:
+                members = np.sort(chunk)
+                self._train(self._rows([phase.of_users(members) for phase in data]), members, result)
+        return result
+
+    def _rows(self, data: Sequence[TrainingData]) -> DeviceRows:
+        """Runs all that lies below the first junction on every sample of `data`, user by user, oldest first."""
+        owners, hidden, targets, numbers = [], [], [], []
+        logged = 0
+        for batch in chain.from_iterable(phase(0, shuffle=False) for phase in data):
+            real = batch["weights"].numpy() > 0  # [B, S]
+            width = batch["targets"].shape[-1]
+            owners.append(np.repeat(np.broadcast_to(batch["users"].numpy()[:, None], real.shape)[real], width))
+            hidden.append(self._below(batch).numpy()[real].reshape(-1, self.cloud.din.config.hidden[0]))
+            targets.append(batch["targets"].numpy()[real].reshape(-1))
+            numbers.append(np.repeat(np.arange(real.sum()) + logged, width))
+            logged += int(real.sum())
+        order = np.argsort(np.concatenate(owners), kind="stable")  # each user's phases one after another
+        owners, hidden, targets, numbers = (np.concatenate(part)[order] for part in (owners, hidden, targets, numbers))
+        _, first, sizes = np.unique(owners, return_index=True, return_counts=True)
+        held = np.concatenate([heldout_rows(own, self.config.heldout_fraction) for own in np.split(numbers, first[1:])])
+        device = np.repeat(np.arange(len(first)), sizes)
+        row = np.arange(len(owners)) - first[device]
+        counts = sizes - np.bincount(device, held).astype(np.int64)
+        return DeviceRows(
+            *(_padded(part, device, row, sizes) for part in (hidden, targets, held.astype(np.float32))),
+            order=self._order(counts),
+            counts=counts,
+        )
+
+    def _order(self, counts: np.ndarray) -> np.ndarray:
+        """Training rows of each step of devices with these numbers of them, [E, steps, M, B]."""
+        config, known = self.config, self._schedules
+        distinct, which = np.unique(counts, return_inverse=True)
+        for count in map(int, distinct):
+            if count not in known:
+                known[count] = training_schedule(count, config.batch, config.epochs, config.seed)
+        schedules = [known[int(count)] for count in distinct]
+        together = np.full(
+            (config.epochs, max(one.shape[1] for one in schedules), len(distinct), config.batch), -1, np.int32
+        )
+        for place, one in enumerate(schedules):
+            together[:, : one.shape[1], place] = one
+        return together[:, :, which]
+
+    def _train(self, rows: DeviceRows, members: np.ndarray, result: FleetVectors) -> None:
+        """Trains devices side by side and writes the rows `members` of `result`."""
+        inputs = {name: tf.constant(getattr(rows, name)) for name in ("hidden", "targets")}
+        losses = partial(self._losses, **inputs, heldout=tf.constant(rows.heldout))
+        pull = tf.constant((self.config.pull / np.maximum(rows.counts, 1)).astype(np.float32)[:, None])  # [M, 1]
+        anchor = tf.constant(result.vectors[members])
+        state = vector_optimizer.start(anchor)
+        cloud_loss = losses(anchor, tf.constant(0.0)).numpy()
+        best_vector, best_loss = anchor.numpy(), np.full(len(members), np.inf)
+        if not len(rows.order):
+            best_loss = losses(anchor, tf.constant(1.0)).numpy()
+        for epoch in rows.order:
+            for step in epoch:
+                state = self._step(state, anchor, pull, tf.constant(step), **inputs)
+            loss = losses(state.vector, tf.constant(1.0)).numpy()
+            better = np.isnan(loss) | (loss < best_loss)  # without held-out rows the newest vector is kept
+            best_vector = np.where(better[:, None], state.vector.numpy(), best_vector)
+            best_loss = np.where(better, loss, best_loss)
+        result.vectors[members] = best_vector
+        result.gates[members] = best_loss < cloud_loss - self.config.gate_margin
+        result.samples[members] = rows.counts
+        result.heldout_samples[members] = rows.heldout.sum(axis=1)
+        result.cloud_loss[members], result.personal_loss[members] = cloud_loss, best_loss
+
+    def _below(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Outputs of the layer below the first junction, [B, S, C, F]."""
+        din = self.cloud.din
         return din.encode(
             din.items(batch["history"]),
             din.items(batch["candidates"]),
@@ -126,86 +207,40 @@ def encode(cloud: CloudModel, data: Sequence[TrainingData]) -> DeviceRows:
             batch.get("history_labels"),
         )
 
-    owners, hidden, targets, numbers = [], [], [], []
-    logged = 0
-    for batch in chain.from_iterable(phase(0, shuffle=False) for phase in data):
-        real = batch["weights"].numpy() > 0  # [B, S]
-        width = batch["targets"].shape[-1]
-        owners.append(np.repeat(np.broadcast_to(batch["users"].numpy()[:, None], real.shape)[real], width))
-        hidden.append(below(batch).numpy()[real].reshape(-1, cloud.din.config.hidden[0]))
-        targets.append(batch["targets"].numpy()[real].reshape(-1))
-        numbers.append(np.repeat(np.arange(real.sum()) + logged, width))
-        logged += int(real.sum())
-    order = np.argsort(np.concatenate(owners), kind="stable")  # each user's phases one after another
-    owners, hidden, targets, numbers = (np.concatenate(part)[order] for part in (owners, hidden, targets, numbers))
-    _, first, sizes = np.unique(owners, return_index=True, return_counts=True)
-    padded_hidden = np.zeros((len(first), sizes.max(), hidden.shape[-1]), np.float32)
-    padded_targets = np.zeros((len(first), sizes.max()), np.float32)
-    for row, (begin, size) in enumerate(zip(first, sizes, strict=True)):
-        padded_hidden[row, :size] = hidden[begin : begin + size]
-        padded_targets[row, :size] = targets[begin : begin + size]
-    return DeviceRows(padded_hidden, padded_targets, np.split(numbers, first[1:]))
-
-
-class _Chunk:
-    """Devices that train side by side."""
-
-    def __init__(self, cloud: CloudModel, rows: DeviceRows, config: FleetConfig) -> None:
-        self.cloud, self.config = cloud, config
-        self.hidden, self.targets = tf.constant(rows.hidden), tf.constant(rows.targets)
-        held = [heldout_rows(own, config.heldout_fraction) for own in rows.interactions]
-        self.heldout = np.zeros(rows.targets.shape, np.float32)  # [M, N], 1 on held-out rows
-        for row, own in enumerate(held):
-            self.heldout[row, : len(own)] = own
-        self.counts = np.array([int((~own).sum()) for own in held])
-        self.pull = (config.pull / np.maximum(self.counts, 1)).astype(np.float32)[:, None]  # [M, 1]
-        orders = [training_schedule(count, config.batch, config.epochs, config.seed) for count in self.counts]
-        steps = max(order.shape[1] for order in orders)
-        self.order = np.full((config.epochs, steps, len(held), config.batch), -1, np.int32)
-        for row, order in enumerate(orders):
-            self.order[:, : order.shape[1], row] = order
-        self.step = tf.function(self._step)
-        self.losses = tf.function(self._losses)
-
-    def train(self, members: np.ndarray, result: FleetVectors) -> None:
-        """Trains the chunk and writes the rows `members` of `result`."""
-        anchor = tf.constant(result.vectors[members])
-        state = vector_optimizer.start(anchor)
-        cloud_loss = self.losses(anchor, tf.constant(0.0)).numpy()
-        best_vector, best_loss = anchor.numpy(), np.full(len(members), np.inf)
-        if not len(self.order):
-            best_loss = self.losses(anchor, tf.constant(1.0)).numpy()
-        for epoch in self.order:
-            for rows in epoch:
-                state = self.step(state, anchor, rows)
-            loss = self.losses(state.vector, tf.constant(1.0)).numpy()
-            better = np.isnan(loss) | (loss < best_loss)  # without held-out rows the newest vector is kept
-            best_vector = np.where(better[:, None], state.vector.numpy(), best_vector)
-            best_loss = np.where(better, loss, best_loss)
-        result.vectors[members] = best_vector
-        result.gates[members] = best_loss < cloud_loss - self.config.gate_margin
-        result.samples[members] = self.counts
-        result.heldout_samples[members] = self.heldout.sum(axis=1)
-        result.cloud_loss[members], result.personal_loss[members] = cloud_loss, best_loss
-
-    def _step(self, state: VectorState, anchor: tf.Tensor, rows: tf.Tensor) -> VectorState:
+    def _step(
+        self,
+        state: VectorState,
+        anchor: tf.Tensor,
+        pull: tf.Tensor,
+        rows: tf.Tensor,
+        hidden: tf.Tensor,
+        targets: tf.Tensor,
+    ) -> VectorState:
         """One batch [M, B] of each device; -1 is padding, a device with nothing but padding rests."""
         weights = tf.cast(rows >= 0, tf.float32)
         index = tf.maximum(rows, 0)
-        hidden = tf.gather(self.hidden, index, batch_dims=1)
-        targets = tf.gather(self.targets, index, batch_dims=1)
+        hidden = tf.gather(hidden, index, batch_dims=1)
+        targets = tf.gather(targets, index, batch_dims=1)
         size = tf.reduce_sum(weights, axis=1, keepdims=True)
         with tf.GradientTape() as tape:
             tape.watch(state.vector)
             logits = self.cloud.din.head(hidden, self.cloud.metapatch(state.vector))
             loss = tf.reduce_sum(cross_entropy(logits, targets) * weights / tf.maximum(size, 1.0))
-        gradient = tape.gradient(loss, state.vector) + self.pull * (state.vector - anchor)
+        gradient = tape.gradient(loss, state.vector) + pull * (state.vector - anchor)
         update = vector_optimizer.optimizer(self.config.optimizer)
         return vector_optimizer.masked(size > 0, update(state, gradient, self.config.learning_rate), state)
 
-    def _losses(self, vector: tf.Tensor, gate: tf.Tensor) -> tf.Tensor:
+    def _losses(
+        self, vector: tf.Tensor, gate: tf.Tensor, hidden: tf.Tensor, targets: tf.Tensor, heldout: tf.Tensor
+    ) -> tf.Tensor:
         """Held-out log loss of each device [M]; NaN where nothing is held out."""
-        logits = self.cloud.din.head(self.hidden, self.cloud.metapatch(vector), gate)
-        weights = tf.constant(self.heldout)
-        total = tf.reduce_sum(cross_entropy(logits, self.targets) * weights, axis=1)
-        return total / tf.reduce_sum(weights, axis=1)
+        logits = self.cloud.din.head(hidden, self.cloud.metapatch(vector), gate)
+        total = tf.reduce_sum(cross_entropy(logits, targets) * heldout, axis=1)
+        return total / tf.reduce_sum(heldout, axis=1)
+
+
+def _padded(values: np.ndarray, device: np.ndarray, row: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Rows of all devices [all, ...], device after device, as [M, N, ...] with zeros at the ends."""
+    padded = np.zeros((len(sizes), sizes.max(), *values.shape[1:]), np.float32)
+    padded[device, row] = values
+    return padded

@@ -80,6 +80,15 @@ def ids(column: Column, kind: str = "auto") -> np.ndarray:
     return text.to_numpy().astype(str)
 
 
+@dataclass(frozen=True)
+class Times:
+    """Parsed times, and what another part of the same column must agree with."""
+
+    values: np.ndarray  # [N] int64
+    dates: bool  # the column holds dates, not numbers
+    micros: bool  # a fraction of a second was found, so `values` are in microseconds
+
+
 def times(column: Column) -> np.ndarray:
     """Timestamps [N] int64: whole numbers as they are, ISO 8601 dates as seconds. Where any has a fraction of a second
     all are in microseconds.
@@ -87,6 +96,11 @@ def times(column: Column) -> np.ndarray:
     Raises:
       ValueError: an empty, infinite or unparsable time, or numbers and dates mixed.
     """
+    return read_times(column).values
+
+
+def read_times(column: Column) -> Times:
+    """`times` of one part of a column that is read in parts."""
     expected = "a time (a number or an ISO 8601 date)"
     column.refuse_first(column.nulls, expected)
     values = column.values
@@ -155,21 +169,23 @@ def _whole(column: Column, values: np.ndarray, expected: str) -> np.ndarray:
     return values.astype(np.int64)
 
 
-def _clock(column: Column, values: np.ndarray, expected: str) -> np.ndarray:
+def _clock(column: Column, values: np.ndarray, expected: str) -> Times:
     if np.issubdtype(values.dtype, np.integer):
-        return _whole(column, values, expected)
+        return Times(_whole(column, values, expected), dates=False, micros=False)
     values = values.astype(float)
     column.refuse_first(~np.isfinite(values), expected)
     if (values == np.floor(values)).all() and (np.abs(values) < 2**63).all():
-        return values.astype(np.int64)
+        return Times(values.astype(np.int64), dates=False, micros=False)
     column.refuse_first(np.abs(values) >= 2**63 / 1e6, "a time whose microseconds fit into 64 bits")
-    return np.round(values * 1e6).astype(np.int64)
+    return Times(np.round(values * 1e6).astype(np.int64), dates=False, micros=True)
 
 
-def _instants(values: pd.Series) -> np.ndarray:
+def _instants(values: pd.Series) -> Times:
     micros = values.dt.tz_convert(None) if values.dt.tz is not None else values  # to UTC
     micros = micros.astype("datetime64[us]").astype(np.int64).to_numpy()
-    return micros // 1_000_000 if (micros % 1_000_000 == 0).all() else micros
+    if (micros % 1_000_000 == 0).all():
+        return Times(micros // 1_000_000, dates=True, micros=False)
+    return Times(micros, dates=True, micros=True)
 
 
 def _is_null(value: object) -> bool:

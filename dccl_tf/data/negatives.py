@@ -30,6 +30,8 @@ class NegativeSampler:
             visible = first < np.asarray(stop)[owners]
             owners, items = owners[visible], items[visible]
         self._user_ids = log.users.ids
+        numbers = log.users.numbers  # what a draw depends on, so that a part of a log draws as the whole does
+        self._numbers = np.arange(len(log.users)) if numbers is None else np.asarray(numbers, np.int64)
         self._items = len(log.catalogue)
         touched = np.bincount(owners, minlength=len(log.users))
         self._starts = np.cumsum(touched) - touched  # [U] where a user's gaps begin
@@ -73,7 +75,7 @@ class NegativeSampler:
         users = np.asarray(users, np.int64)
         self._require(users, 1)
         owners, places = users[:, None], np.asarray(positions)[:, None]
-        k = random_below(self.available[owners], seed, epoch, owners, places, np.arange(n))
+        k = random_below(self.available[owners], seed, epoch, self._numbers[owners], places, np.arange(n))
         return self.untouched(np.broadcast_to(owners, k.shape), k)
 
     def draw_distinct(self, users: np.ndarray, n: int, seed: int) -> np.ndarray:
@@ -101,7 +103,7 @@ class NegativeSampler:
         chosen = np.full((n, len(users)), -1, np.int64)  # users last: comparisons run along memory
         for i in range(n):
             last = self.available[users] - n + i
-            k = random_below(last + 1, seed, users, i)
+            k = random_below(last + 1, seed, self._numbers[users], i)
             chosen[i] = np.where((chosen[:i] == k).any(axis=0), last, k)
         owners = np.broadcast_to(users[:, None], (len(users), n))
         return self.untouched(owners, chosen.T)

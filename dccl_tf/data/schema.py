@@ -31,6 +31,7 @@ class Users:
     ids: np.ndarray  # [U] int64 or str: ids in the log
     profile: np.ndarray  # [U, P] int32
     fields: tuple[ProfileField, ...]  # P
+    numbers: np.ndarray | None = None  # [U] int64, in the log of which these users are a part; None: they are all
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -57,12 +57,16 @@ def save_log(log: InteractionLog, path: str | Path) -> Path:
 
 
 def read_log(path: str | Path) -> InteractionLog:
-    """Reads what `save_log` wrote.
+    """Reads what `save_log` wrote, or a folder of `dccl_tf.data.sequence_files`.
 
     Raises:
       FileNotFoundError: there is no such file.
       ValueError: it is no such file, a damaged one or one of another format.
     """
+    if Path(path).is_dir():
+        from dccl_tf.data.sequence_files import read_sequences
+
+        return read_sequences(path)
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = dict(archive)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from dccl_tf.data.columns import Column, line_of
 
-_CSV = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+CSV_SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 
 
 class TableFile:
@@ -26,19 +26,9 @@ class TableFile:
           ValueError: another kind of file, an empty or damaged one, or one without a wanted column.
         """
         self.path = str(path)
-        if not Path(path).exists():
-            raise FileNotFoundError(f"{path}: there is no such file")
-        suffixes = [suffix.lower() for suffix in Path(path).suffixes]
-        kind = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] == ".gz" else (suffixes or [""])[-1]
-        kind = ".parquet" if Path(path).is_dir() else kind
-        self.separator = _CSV.get(kind)
+        self.separator = CSV_SEPARATORS.get(kind_of(path))
         wanted = list(dict.fromkeys(wanted))
-        if self.separator:
-            self.frame = self._csv(wanted)
-        elif kind in (".parquet", ".pq"):
-            self.frame = self._parquet(wanted)
-        else:
-            raise ValueError(f"{path}: expected .csv, .csv.gz, .tsv, .tsv.gz or .parquet, got {kind or 'no suffix'}")
+        self.frame = self._csv(wanted) if self.separator else self._parquet(wanted)
         if not len(self.frame):
             raise ValueError(f"{path}: expected at least one row, got none")
 
@@ -56,7 +46,7 @@ class TableFile:
         options = {"sep": self.separator, "dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
         try:
             header = pd.read_csv(self.path, header=None, nrows=1, **options).iloc[0].tolist()
-            self._require(wanted, header)
+            require_columns(self.path, wanted, header, self.separator)
             frame = pd.read_csv(self.path, **options)
         except pd.errors.EmptyDataError as error:
             raise ValueError(f"{self.path}: expected a header and rows, got an empty file") from error
@@ -79,7 +69,7 @@ class TableFile:
 
         try:
             rows = dataset.dataset(self.path, format="parquet")
-            self._require(wanted, rows.schema.names)
+            require_columns(self.path, wanted, rows.schema.names)
             table = rows.to_table(columns=wanted)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.path}: expected a Parquet file, got {' '.join(str(error).split())}") from error
@@ -95,19 +85,40 @@ class TableFile:
                     ) from error
         return table.to_pandas()
 
-    def _require(self, wanted: list[str], present: list[str]) -> None:
-        for name in wanted:
-            if present.count(name) == 1:
-                continue
-            if name in present:
-                raise ValueError(
-                    f"{self.path}: expected one column {name!r}, got {present.count(name)} of that name; rename one"
-                )
-            near = difflib.get_close_matches(name.lower(), [column.lower() for column in present], n=1, cutoff=0.5)
-            guess = next((f"; did you mean {one!r}?" for one in present if near and one.lower() == near[0]), "")
-            if len(present) == 1 and self.separator and (other := re.search("[,;|\t]", present[0])):
-                guess = f"; fields are expected to be separated by {self.separator!r}, not by {other[0]!r}"
-            raise ValueError(f"{self.path}: expected a column {name!r}, got {', '.join(present) or 'none'}{guess}")
+
+def kind_of(path: str | Path) -> str:
+    """What a file is by its name: ".parquet", a folder too, or a suffix that `CSV_SEPARATORS` knows.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: another kind of file.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path}: there is no such file")
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
+    kind = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] == ".gz" else (suffixes or [""])[-1]
+    if Path(path).is_dir() or kind == ".pq":
+        return ".parquet"
+    if kind != ".parquet" and kind not in CSV_SEPARATORS:
+        raise ValueError(f"{path}: expected .csv, .csv.gz, .tsv, .tsv.gz or .parquet, got {kind or 'no suffix'}")
+    return kind
+
+
+def require_columns(path: str, wanted: Sequence[str], present: Sequence[str], separator: str | None = None) -> None:
+    """Raises ValueError unless each wanted column is present once; a CSV file has a separator."""
+    present = list(present)
+    for name in wanted:
+        if present.count(name) == 1:
+            continue
+        if name in present:
+            raise ValueError(
+                f"{path}: expected one column {name!r}, got {present.count(name)} of that name; rename one"
+            )
+        near = difflib.get_close_matches(name.lower(), [column.lower() for column in present], n=1, cutoff=0.5)
+        guess = next((f"; did you mean {one!r}?" for one in present if near and one.lower() == near[0]), "")
+        if len(present) == 1 and separator and (other := re.search("[,;|\t]", present[0])):
+            guess = f"; fields are expected to be separated by {separator!r}, not by {other[0]!r}"
+        raise ValueError(f"{path}: expected a column {name!r}, got {', '.join(present) or 'none'}{guess}")
 
 
 def as_text(value: object) -> str:

@@ -49,6 +49,32 @@ class TableColumns:
             if len(set(chosen)) < len(chosen):
                 raise ValueError(f"{name}: expected each column once, got {', '.join(chosen)}")
 
+    @property
+    def feedback(self) -> str | None:
+        """The column that labels come from."""
+        return self.label or self.rating
+
+    def of_interactions(self) -> list[str]:
+        """Columns of the interactions file."""
+        return [self.user, self.item, self.timestamp, *([self.feedback] if self.feedback else [])]
+
+    def labels(self, column: Column) -> np.ndarray:
+        """Labels [N] of the column `feedback`."""
+        if self.label:
+            return parse.labels(column)
+        return (parse.numbers(column, "a rating") >= self.rating_threshold).astype(np.int8)
+
+    def require_details(self, items: str | Path | None, users: str | Path | None) -> None:
+        """Raises ValueError where columns are asked for without their file, or a file is given without columns."""
+        for name, wanted, path, choices in (
+            ("items", [*self.categories, *([self.title] if self.title else [])], items, "categories or a title"),
+            ("users", self.profile, users, "profile"),
+        ):
+            if wanted and path is None:
+                raise ValueError(f"{name}: expected a file with the column {wanted[0]!r}, got none")
+            if path is not None and not wanted:
+                raise ValueError(f"{name}: expected columns to read from {path} ({choices}), got none")
+
 
 def load_table(
     interactions: str | Path,
@@ -69,28 +95,16 @@ def load_table(
       ValueError: what is wrong with file, line (CSV, the header included) or row (Parquet), column and value.
     """
     columns = columns or TableColumns()
-    for name, wanted, path, choices in (
-        ("items", [*columns.categories, *([columns.title] if columns.title else [])], items, "categories or a title"),
-        ("users", columns.profile, users, "profile"),
-    ):
-        if wanted and path is None:
-            raise ValueError(f"{name}: expected a file with the column {wanted[0]!r}, got none")
-        if path is not None and not wanted:
-            raise ValueError(f"{name}: expected columns to read from {path} ({choices}), got none")
-    feedback = columns.label or columns.rating
-    file = TableFile(interactions, [columns.user, columns.item, columns.timestamp, *([feedback] if feedback else [])])
-    user_ids, owners = _distinct(parse.ids(file[columns.user], columns.id_type))
-    item_ids, model_ids = _distinct(parse.ids(file[columns.item], columns.id_type))
-    labels = None
-    if columns.label:
-        labels = parse.labels(file[columns.label])
-    elif columns.rating:
-        labels = parse.numbers(file[columns.rating], "a rating") >= columns.rating_threshold
+    columns.require_details(items, users)
+    file = TableFile(interactions, columns.of_interactions())
+    user_ids, owners = distinct(parse.ids(file[columns.user], columns.id_type))
+    item_ids, model_ids = distinct(parse.ids(file[columns.item], columns.id_type))
+    labels = columns.labels(file[columns.feedback]) if columns.feedback else None
     counts = {"interactions": len(file), "users": len(user_ids), "items": len(item_ids)}
     if labels is not None:
         counts["interactions_liked"] = int(labels.sum())
-    catalogue = _catalogue(items, columns, item_ids, counts)
-    people = _users(users, columns, user_ids, counts)
+    catalogue = catalogue_of(items, columns, item_ids, counts)
+    people = users_of(users, columns, user_ids, counts)
     return sorted_log(
         owners,
         model_ids + 1,
@@ -103,14 +117,15 @@ def load_table(
     )
 
 
-def _distinct(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def distinct(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distinct ids, sorted, and the place of each row's id among them."""
     codes, found = pd.factorize(ids, sort=True)
     found = np.asarray(found)
     return found.astype(np.int64 if ids.dtype == np.int64 else str), codes
 
 
-def _catalogue(path: str | Path | None, columns: TableColumns, ids: np.ndarray, counts: dict[str, int]) -> Catalogue:
+def catalogue_of(path: str | Path | None, columns: TableColumns, ids: np.ndarray, counts: dict[str, int]) -> Catalogue:
+    """The items with these ids [V], sorted; the items file has their details, and `counts` is told who lacks there."""
     if path is None:
         return Catalogue(ids, np.zeros((len(ids) + 2, 1), np.int32), ())
     wanted = [*columns.categories, *([columns.title] if columns.title else [])]
@@ -124,7 +139,8 @@ def _catalogue(path: str | Path | None, columns: TableColumns, ids: np.ndarray, 
     return Catalogue(ids, categories, names, titles)
 
 
-def _users(path: str | Path | None, columns: TableColumns, ids: np.ndarray, counts: dict[str, int]) -> Users:
+def users_of(path: str | Path | None, columns: TableColumns, ids: np.ndarray, counts: dict[str, int]) -> Users:
+    """The users with these ids [U], sorted; the users file has their profiles, and `counts` is told who lacks there."""
     if path is None:
         return Users(ids, np.zeros((len(ids), 1), np.int32), (ProfileField("none"),))
     file = TableFile(path, [columns.user, *columns.profile])
