@@ -6,12 +6,15 @@ from setuptools import find_packages, setup
 
 # One environment can hold everything on Python 3.11: tflite-runtime 2.14 was built against NumPy 1.
 NUMPY_1 = 'numpy<2; python_version < "3.12"'
+TENACITY = "tenacity>=9.0,<10"  # retries of uploads
 DEVICE = [
     NUMPY_1,
     'tflite-runtime==2.14.0; python_version < "3.12" and sys_platform == "linux"',
     'ai-edge-litert>=2.0,<3; python_version >= "3.12" or sys_platform != "linux"',
+    TENACITY,
 ]
-LITERT = ["ai-edge-litert>=2.0,<3"]  # the same device on the newer runtime, with any NumPy
+PRIVACY = ["dp-accounting>=0.4,<1"]  # epsilon of noisy uploads, where settings are chosen; brings SciPy
+LITERT = ["ai-edge-litert>=2.0,<3", TENACITY]  # the same device on the newer runtime, with any NumPy
 CLOUD = [
     NUMPY_1,
     "tensorflow>=2.21,<2.22",
@@ -50,6 +53,7 @@ SCRIPTS = {
     "dccl-serve": "serve_cloud",
     "dccl-device": "run_device",
     "dccl-simulate-fleet": "simulate_fleet",
+    "dccl-export-vectors": "export_vectors",
     "dccl-evaluate": "evaluate",
     "dccl-reproduce": "reproduce",
 }
@@ -65,6 +69,6 @@ setup(
     packages=find_packages(include=["dccl_tf*", "export*", "device_runtime*", "protos*", "scripts*"]),
     package_data={"protos": ["*.proto"], "dccl_tf": ["report/*.html"]},
     install_requires=["numpy>=1.26,<3", "absl-py>=2.1,<3", "protobuf>=6.31,<8"],
-    extras_require={"cloud": CLOUD, "device": DEVICE, "litert": LITERT, "dev": DEV},
+    extras_require={"cloud": CLOUD, "device": DEVICE, "privacy": PRIVACY, "litert": LITERT, "dev": DEV},
     entry_points={"console_scripts": [f"{name} = scripts.{module}:cli" for name, module in SCRIPTS.items()]},
 )

@@ -6,7 +6,7 @@
     device.log(item=1193, skipped=[661, 914])
     report = device.personalize()
     ids, scores = device.rank(candidates, k=10)
-    body = device.upload()                      # about 200 bytes, ready to send
+    device.send("https://collector.example")    # about 240 bytes; waits on the disk until they have arrived
 
 Names are imported on first use, so that `import device_runtime` costs next to nothing.
 """
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from device_runtime.bundle import Bundle
+    from device_runtime.delivery import Delivery, Retries
     from device_runtime.device import Device
     from device_runtime.errors import (
         BundleError,
@@ -26,30 +27,46 @@ if TYPE_CHECKING:
         StateError,
         StorageError,
         UnsupportedOperatorError,
+        UploadError,
     )
+    from device_runtime.events import Event
     from device_runtime.goldens import GoldenResult, replay_goldens
+    from device_runtime.opening import Opening
     from device_runtime.operators import OperatorUse, read_operators, read_outline
     from device_runtime.personalize import PersonalizeConfig, Report
+    from device_runtime.privacy import UploadNoise
     from device_runtime.runtime import Runtime, load_runtime
+    from device_runtime.samples import LogLimits
     from device_runtime.schedule import heldout_rows, training_schedule
+    from device_runtime.transport import Answer, HttpTransport, Transport
     from device_runtime.vocabulary import Vocabulary
 
 __all__ = [
+    "Answer",
     "Bundle",
     "BundleError",
+    "Delivery",
     "Device",
     "DeviceError",
+    "Event",
     "GoldenResult",
+    "HttpTransport",
     "InputError",
+    "LogLimits",
     "ModelError",
+    "Opening",
     "OperatorUse",
     "PersonalizeConfig",
     "Report",
+    "Retries",
     "Runtime",
     "RuntimeMissingError",
     "StateError",
     "StorageError",
+    "Transport",
     "UnsupportedOperatorError",
+    "UploadError",
+    "UploadNoise",
     "Vocabulary",
     "heldout_rows",
     "load_runtime",
@@ -61,6 +78,7 @@ __all__ = [
 
 _MODULES = {
     "bundle": ("Bundle",),
+    "delivery": ("Delivery", "Retries"),
     "device": ("Device",),
     "errors": (
         "BundleError",
@@ -71,12 +89,18 @@ _MODULES = {
         "StateError",
         "StorageError",
         "UnsupportedOperatorError",
+        "UploadError",
     ),
+    "events": ("Event",),
     "goldens": ("GoldenResult", "replay_goldens"),
+    "opening": ("Opening",),
     "operators": ("OperatorUse", "read_operators", "read_outline"),
     "personalize": ("PersonalizeConfig", "Report"),
+    "privacy": ("UploadNoise",),
     "runtime": ("Runtime", "load_runtime"),
+    "samples": ("LogLimits",),
     "schedule": ("heldout_rows", "training_schedule"),
+    "transport": ("Answer", "HttpTransport", "Transport"),
     "vocabulary": ("Vocabulary",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

@@ -62,7 +62,6 @@ def deliver(
     sign: Callable[[bytes], bytes],
     transport: Transport,
     retries: Retries | None = None,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> list[Delivery]:
     """Sends what waits, oldest first, up to the first that brings no receipt.
 
@@ -71,7 +70,6 @@ def deliver(
       sign: makes the body of a serialised VectorUpload.
       transport: how it travels.
       retries: how often to try.
-      sleep: waits so many seconds.
 
     Returns:
       One for each upload that was tried, or that waits because the server asked for it.
@@ -85,7 +83,7 @@ def deliver(
             problem = f"the server asked for a pause, {outbox.held:.0f} seconds of it are left"
             sent.append(Delivery(one.sequence, QUEUED, problem, 0, 0, 0))
             break
-        sent.append(_Sending(outbox, one, sign(one.content), transport).run(retries or Retries(), sleep))
+        sent.append(_Sending(outbox, one, sign(one.content), transport).run(retries or Retries()))
         if sent[-1].status == QUEUED:
             break
     return sent
@@ -98,7 +96,7 @@ class _Sending:
         self._outbox, self._one, self._body, self._transport = outbox, one, body, transport
         self._attempts = self._sent = self._received = 0
 
-    def run(self, retries: Retries, sleep: Callable[[float], None]) -> Delivery:
+    def run(self, retries: Retries) -> Delivery:
         try:
             import tenacity
         except ImportError as error:
@@ -113,7 +111,7 @@ class _Sending:
             return state.attempt_number >= retries.attempts or asked > retries.longest_wait
 
         again = tenacity.retry_if_exception(lambda error: isinstance(error, _NoReceipt) and error.again)
-        retrying = tenacity.Retrying(wait=wait, stop=enough, retry=again, sleep=sleep, reraise=True)
+        retrying = tenacity.Retrying(wait=wait, stop=enough, retry=again, sleep=time.sleep, reraise=True)
         try:
             receipt = retrying(self._attempt)
         except _NoReceipt as problem:

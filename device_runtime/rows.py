@@ -57,12 +57,15 @@ def encode_rows(
         candidates=vocabulary.encode(logged.items),
         labels=logged.labels,
     )
-    return _with_negatives(rows, len(vocabulary), negatives, seed) if negatives and len(rows) else rows
+    if not negatives or not len(rows):
+        return rows
+    return _with_negatives(rows, vocabulary.encode(logged.met), len(vocabulary), negatives, seed)
 
 
-def _with_negatives(rows: Rows, items: int, negatives: int, seed: int) -> Rows:
+def _with_negatives(rows: Rows, older: np.ndarray, items: int, negatives: int, seed: int) -> Rows:
+    """`older`: model ids that the user met before what is left of the history."""
     met = np.zeros(items + 2, bool)
-    met[rows.items] = met[rows.candidates] = True
+    met[rows.items] = met[rows.candidates] = met[older] = True
     met[[0, items + 1]] = True
     allowed = np.flatnonzero(~met)  # model ids that may be drawn
     alone = np.bincount(rows.at)[rows.at] == 1

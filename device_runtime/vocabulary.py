@@ -77,6 +77,8 @@ class Vocabulary:
             for position, value in enumerate(values):
                 if not isinstance(value, str):
                     raise InputError(_wrong(name, position, value, "a string, as in this bundle's vocabulary"))
+                if not value.isascii() and not _is_text(value):
+                    raise InputError(_wrong(name, position, value, "a string that UTF-8 can hold"))
             return [str(value) for value in values]
         if set(map(type, values)) == {int} and 0 <= min(values) <= max(values) <= _LARGEST:
             return values  # the usual case, checked in C
@@ -96,14 +98,18 @@ class Vocabulary:
         if self.kind is str:
             unknown = self.out_of_vocabulary
             return np.array([self._index.get(item, unknown) for item in raw], np.int32)
+        if set(map(type, raw)) == {int}:
+            return self._encode_numbers(np.array(raw, np.int64))
         # A log that was begun under a vocabulary of strings may be read under one of whole numbers.
         mine = np.array([isinstance(item, int) for item in raw])
-        ids = np.array(
-            raw if mine.all() else [item if own else 0 for item, own in zip(raw, mine, strict=True)], np.int64
-        )
-        place = np.minimum(np.searchsorted(self._sorted, ids), self.size - 1)
-        known = (self._sorted[place] == ids) & mine
-        return np.where(known, self._order[place] + 1, self.out_of_vocabulary).astype(np.int32)
+        ids = np.array([item if own else 0 for item, own in zip(raw, mine, strict=True)], np.int64)
+        return np.where(mine, self._encode_numbers(ids), np.int32(self.out_of_vocabulary))
+
+    def _encode_numbers(self, ids: np.ndarray) -> np.ndarray:
+        place = np.searchsorted(self._sorted, ids)
+        place[place == self.size] = 0
+        known = self._sorted[place] == ids
+        return np.where(known, self._order[place] + np.int32(1), np.int32(self.out_of_vocabulary))
 
     def parse(self, text: str) -> RawId:
         """An item id as typed on a command line. Raises InputError if it is not of the vocabulary's kind."""
@@ -123,7 +129,7 @@ class Vocabulary:
         Raises:
           InputError: a field's name is unknown, or a value is neither a string nor a whole number.
         """
-        values = values or {}
+        values = {} if values is None else values
         if not isinstance(values, Mapping):
             raise InputError(f"profile: expected a dict of field to value, got {type(values).__name__}")
         for name, value in values.items():
@@ -139,6 +145,14 @@ class Vocabulary:
                 unknown.append(name)
             indices.append(index)
         return np.array(indices, np.int32), unknown
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half of a pair of surrogates, as a broken file name gives
+        return False
+    return True
 
 
 def _listed(name: str, values: Any) -> list[Any]:

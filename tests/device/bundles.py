@@ -26,3 +26,14 @@ def successor(source, destination):
         manifest.parent = hashlib.sha256((source / "manifest.pb").read_bytes()).digest()
 
     return rewritten(source, destination, change)
+
+
+def with_file(source, destination, name, content):
+    """A copy of a bundle with another file, to which its manifest agrees."""
+
+    def change(manifest):
+        setattr(manifest, name.split(".")[0] + "_sha256", hashlib.sha256(content).digest())
+
+    rewritten(source, destination, change)
+    (destination / name).write_bytes(content)
+    return destination

@@ -1,6 +1,5 @@
 """`dccl-export --verify`: what it replays, on this machine's runtime, without TensorFlow."""
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -11,20 +10,9 @@ import pytest
 
 from protos import dccl_pb2
 from scripts import export_tflite
-from tests.device.bundles import rewritten
+from tests.device.bundles import rewritten, with_file
 
 ROOT = Path(__file__).parents[2]
-
-
-def with_file(source, destination, name, content):
-    """A copy of a bundle with another file, to which its manifest agrees."""
-
-    def change(manifest):
-        setattr(manifest, name.split(".")[0] + "_sha256", hashlib.sha256(content).digest())
-
-    rewritten(source, destination, change)
-    (destination / name).write_bytes(content)
-    return destination
 
 
 def test_a_sound_bundle_passes(bundle_path, capsys):
