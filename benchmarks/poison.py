@@ -142,14 +142,14 @@ class Seed:
         return {metric: values[metric] for metric in METRICS[_PROTOCOL.value]}
 
     def teachers(self, arm: Arm) -> PersonalModels:
-        uploaded, owners = self.uploads(arm)
+        uploaded = self.uploads(arm)
         trust = DEFENCES[arm.defence]
         if trust.least_gain is not None:
-            uploaded = replayed(uploaded, owners, self.cloud, self.seen, self.config.fleet)
+            uploaded = replayed(uploaded, self.cloud, self.seen, self.config.fleet)
         return personal_models([Uploads(self.cloud, uploaded)], len(self.log.users), trust)
 
-    def uploads(self, arm: Arm) -> tuple[UploadedVectors, np.ndarray]:
-        """What the store would hold, and whose it is."""
+    def uploads(self, arm: Arm) -> UploadedVectors:
+        """What the store would hold."""
         devices = self.devices
         owners = np.flatnonzero(devices.samples > 0)
         vectors = devices.vectors[owners].copy()
@@ -162,7 +162,7 @@ class Seed:
         names = [device_id(user) for user in owners]
         sequences = np.ones(len(owners), np.int64)
         facts = (devices.samples[owners], devices.gates[owners], cloud_loss, personal_loss, sequences)
-        return UploadedVectors(names, vectors, *facts), owners
+        return UploadedVectors(names, vectors, *facts)
 
 
 def poisoned(vectors: np.ndarray, bad: np.ndarray, kind: str, random: np.random.Generator) -> np.ndarray:

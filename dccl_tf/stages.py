@@ -22,10 +22,11 @@ from dccl_tf.cloud_model import CloudModel
 class Stages:
     """Results of named stages in a folder. A stage counts as done once its file has its final name."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: dict[str, Any], argument: str = "output_dir") -> None:
         """Args:
         folder: of the run; made if missing.
         settings: all that the results depend on; compared as JSON gives them back.
+        argument: by which the caller knows the folder, for errors.
 
         Raises:
           ValueError: the folder holds a run with other settings.
@@ -39,7 +40,7 @@ class Stages:
             changed = [k for k in sorted(before.keys() | settings.keys()) if before.get(k) != settings.get(k)]
             if changed:
                 raise ValueError(
-                    f"output_dir: {self.folder} holds a run with another {', '.join(changed)} "
+                    f"{argument}: {self.folder} holds a run with another {', '.join(changed)} "
                     f"(there {before.get(changed[0])!r}, now {settings.get(changed[0])!r}); "
                     "choose another folder, or delete this one to start anew"
                 )

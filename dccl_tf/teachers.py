@@ -57,11 +57,20 @@ class _Divergence:
 class Teachers(_Divergence):
     """The personal models of one bundle: its cloud model and its devices' vectors."""
 
-    def __init__(self, cloud: CloudModel, vectors: np.ndarray, known: np.ndarray, *, confidence: bool = False) -> None:
+    def __init__(
+        self,
+        cloud: CloudModel,
+        vectors: np.ndarray,
+        known: np.ndarray,
+        *,
+        items: np.ndarray | None = None,
+        confidence: bool = False,
+    ) -> None:
         """Args:
         cloud: the model as it was when the bundle was exported; nothing trains it.
         vectors: [U, K] float32, one row a user; anything where there is none.
         known: [U] bool, whose vector has been uploaded.
+        items: int32 [V + 2], from item numbers of the batches to those of `cloud`; None: they are the same.
         confidence: weigh each sample by the teacher's own answer (`trust`).
 
         Raises:
@@ -73,7 +82,7 @@ class Teachers(_Divergence):
         if not known.any():
             raise ValueError("known: expected at least one valid vector, got none; keep the current bundle")
         self.cloud = cloud
-        self._confidence = confidence
+        self._items, self._confidence = items, confidence
         self._vectors = tf.constant(np.where(known[:, None], vectors, 0.0), tf.float32)
         self._known = tf.constant(known, tf.float32)
 
@@ -86,6 +95,8 @@ class Teachers(_Divergence):
 
     def logits(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         known = tf.gather(self._known, batch["users"])[:, None, None]
+        if self._items is not None:
+            batch = batch | {name: tf.gather(self._items, batch[name]) for name in ("history", "candidates")}
         if not self._confidence:
             return self.cloud(batch, theta=self.theta(batch)), known
         shared, own = self.cloud.shared_and_personal(batch, self.theta(batch))
@@ -128,6 +139,7 @@ class Uploads:
 
     cloud: CloudModel
     uploaded: UploadedVectors
+    items: np.ndarray | None = None  # as for `Teachers`
 
 
 def personal_models(sources: Sequence[Uploads], users: int, trust: Trust | None = None) -> PersonalModels:
@@ -149,7 +161,8 @@ def personal_models(sources: Sequence[Uploads], users: int, trust: Trust | None 
         known = (newest == number) & table.heard
         if known.any():
             group[known] = len(groups)
-            groups.append(Teachers(source.cloud, table.vectors, known, confidence=trust.confidence))
+            own = {"items": source.items, "confidence": trust.confidence}
+            groups.append(Teachers(source.cloud, table.vectors, known, **own))
     if not groups:
         raise ValueError("sources: expected at least one vector to learn from, got none; keep the current bundle")
     return groups[0] if len(groups) == 1 else TeacherGroups(groups, group)

@@ -8,10 +8,8 @@ What is validated, kept as best and put into the model at the end is the moving 
 themselves go on training.
 """
 
-import json
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
@@ -19,7 +17,9 @@ import keras
 import tensorflow as tf
 
 from dccl_tf.adam import FusedAdam
-from dccl_tf.progress import progress, quiet
+from dccl_tf.checkpoints import History, Keeper
+from dccl_tf.distribution import is_chief, of_chief, split
+from dccl_tf.progress import progress
 from dccl_tf.weight_average import WeightAverage
 
 Batch = dict[str, tf.Tensor]
@@ -55,15 +55,6 @@ class FitOptions(TypedDict, total=False):
     checkpoint_dir: Path | None
     log_dir: Path | None
     name: str
-
-
-@dataclass
-class History:
-    """What happened, epoch by epoch."""
-
-    loss: list[float] = field(default_factory=list)  # mean training loss, nats
-    validation: list[float] = field(default_factory=list)  # higher is better; empty without validation
-    best_epoch: int = -1  # 0-based; the weights that the model ends with
 
 
 def fit(
@@ -112,15 +103,16 @@ def fit(
     if config.averaging:
         average = WeightAverage([variable.value for variable in variables], config.averaging * steps)
     train_step = _train_step(strategy, optimizer, variables, loss, config.jit)
-    keeper = _Keeper(model, variables, optimizer, average, checkpoint_dir)
+    keeper = Keeper(model, variables, optimizer, average, checkpoint_dir)
     history = keeper.history
-    writer = tf.summary.create_file_writer(str(log_dir / name)) if log_dir else None
+    chief = is_chief(strategy)
+    writer = tf.summary.create_file_writer(str(log_dir / name)) if log_dir and chief else None
 
     for epoch in range(len(history.loss), config.epochs):
-        if _has_settled(history, config.patience):
+        if history.has_settled(config.patience):
             break
         total, weight = 0.0, 0.0
-        batches = strategy.experimental_distribute_dataset(data(epoch))
+        batches = split(strategy, data(epoch))
         bar = progress(batches, f"{name} {epoch + 1}/{config.epochs}", total=steps, unit="batch")
         for step, batch in enumerate(bar, start=epoch * steps + 1):
             batch_total, batch_weight = train_step(batch)
@@ -136,7 +128,7 @@ def fit(
         history.loss.append(mean)
         with keeper.judged():
             if validate is not None:
-                history.validation.append(float(validate()))
+                history.validation.append(of_chief(strategy, float(validate()) if chief else 0.0))
             keeper.note()
         keeper.save()
         if writer:
@@ -181,55 +173,3 @@ def _train_step(
         return first(totals)[0], first(weights)[0]
 
     return step
-
-
-def _has_settled(history: History, patience: int) -> bool:
-    return bool(patience and history.validation and len(history.validation) - 1 - history.best_epoch >= patience)
-
-
-class _Keeper:
-    """Keeps the best weights, and all state on disk after each epoch."""
-
-    def __init__(
-        self,
-        model: keras.Model,
-        variables: Sequence[keras.Variable],
-        optimizer: keras.optimizers.Optimizer,
-        average: WeightAverage | None,
-        folder: Path | None,
-    ) -> None:
-        self._variables = [variable.value for variable in variables]
-        self._average = average
-        self._best = [tf.Variable(variable, trainable=False) for variable in self._variables]
-        self._history = tf.Variable(json.dumps(asdict(History())), trainable=False)
-        state = {f"state{i}": variable.value for i, variable in enumerate([*model.variables, *optimizer.variables])}
-        state |= {f"best{i}": variable for i, variable in enumerate(self._best)}
-        state |= {f"average{i}": variable for i, variable in enumerate(average.values if average else ())}
-        checkpoint = tf.train.Checkpoint(history=self._history, **state)
-        self._manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=1) if folder else None
-        if self._manager:
-            self._manager.restore_or_initialize()
-        self.history = History(**json.loads(self._history.numpy()))
-
-    def judged(self) -> AbstractContextManager[None]:
-        """Inside, the variables hold what validation judges and `note` may keep."""
-        return self._average.in_place() if self._average else nullcontext()
-
-    def note(self) -> None:
-        """Takes note of the epoch that has just been judged."""
-        validation = self.history.validation
-        if not validation or validation[-1] == max(validation):
-            self.history.best_epoch = len(self.history.loss) - 1
-            for best, variable in zip(self._best, self._variables, strict=True):
-                best.assign(variable)
-
-    def save(self) -> None:
-        """Writes all state, with the variables as they train."""
-        self._history.assign(json.dumps(asdict(self.history)))
-        if self._manager:
-            with quiet():
-                self._manager.save()
-
-    def restore_best(self) -> None:
-        for best, variable in zip(self._best, self._variables, strict=True):
-            variable.assign(best)

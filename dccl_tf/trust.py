@@ -22,6 +22,7 @@ import numpy as np
 from dccl_tf import fleet
 from dccl_tf.cloud_model import CloudModel
 from dccl_tf.fleet import FleetConfig
+from dccl_tf.real_devices import owners_of
 from dccl_tf.training_data import TrainingData
 from dccl_tf.vectors import UploadedVectors
 
@@ -65,22 +66,22 @@ def clipped(vectors: np.ndarray, bound: float) -> np.ndarray:
 
 
 def replayed(
-    uploaded: UploadedVectors,
-    owners: np.ndarray,
-    cloud: CloudModel,
-    data: Sequence[TrainingData],
-    config: FleetConfig,
+    uploaded: UploadedVectors, cloud: CloudModel, data: Sequence[TrainingData], config: FleetConfig
 ) -> UploadedVectors:
     """The same uploads, with held-out losses that the cloud has found itself, on what each device held out.
 
     Args:
-      uploaded: of M devices.
-      owners: [M] whose devices they are, user numbers of the log.
+      uploaded: of M devices; those of no user of the log have no losses (NaN).
       cloud: the model that the vectors were trained on.
       data: the samples that devices had logged, phase by phase, oldest first.
       config: how devices train; what share they hold out.
     """
-    vectors = np.zeros((len(data[0].log.users), cloud.metapatch.length), np.float32)
-    vectors[owners] = uploaded.vectors
+    users = len(data[0].log.users)
+    owners = owners_of(uploaded.device_ids, users)
+    vectors = np.zeros((users, cloud.metapatch.length), np.float32)
+    vectors[owners[owners >= 0]] = uploaded.vectors[owners >= 0]
     found = fleet.personalize(cloud, data, replace(config, epochs=0), start=vectors)
-    return replace(uploaded, cloud_loss=found.cloud_loss[owners], personal_loss=found.personal_loss[owners])
+    cloud_loss, personal_loss = (
+        np.where(owners >= 0, loss[owners], np.nan) for loss in (found.cloud_loss, found.personal_loss)
+    )
+    return replace(uploaded, cloud_loss=cloud_loss, personal_loss=personal_loss)

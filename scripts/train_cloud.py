@@ -1,39 +1,65 @@
 """Trains a cloud model by one stage: all at once beside vectors of all users, or the paper's stages one by one.
 
   dccl-train-cloud --stage=rehearse --protocol=liked --output=cloud.keras          f, basis and encoder, to be shipped
-  dccl-train-cloud --stage=rehearse --span=all --checkpoint=cloud.keras --store=sqlite:///vectors.sqlite \\
-      --bundle=bundle --output=next.keras                     the same, taught by devices' vectors (from --checkpoint)
+  dccl-train-cloud --stage=rehearse --span=all --store=sqlite:///vectors.sqlite --bundle=bundle \\
+      --checkpoint=cloud.keras --output=next.keras                     the same, taught by the vectors of devices
 
   dccl-train-cloud --stage=pretrain --protocol=liked --output=pretrained.keras             Eq. 4
   dccl-train-cloud --stage=basis --checkpoint=pretrained.keras --output=cloud.keras        Eq. 7 with theta = 0
-  dccl-train-cloud --stage=distill --checkpoint=cloud.keras --store=sqlite:///vectors.sqlite \\
-      --bundle=bundle --output=next.keras                                                  Eq. 5, then Eq. 7
+  dccl-train-cloud --stage=distill --store=vectors.parquet --bundle=bundle --checkpoint=cloud.keras \\
+      --output=next.keras                                                                  Eq. 5, then Eq. 7
 
-`distill` and `rehearse` take the newest vector of each device that was trained on --bundle; --checkpoint must be the
-model that the bundle was exported from. `distill` goes on from it, `rehearse` learns anew, as in dccl-run. Device ids
-name users as user-NUMBER, the number of the user in the log.
+`distill` and `rehearse` take each device's newest vector from a store or from what dccl-export-vectors wrote. Each
+--bundle stands beside the --checkpoint that it was exported from; give both several times, oldest first, for devices
+that are not all on one bundle. `distill` goes on from the last checkpoint, `rehearse` learns anew, as in dccl-run.
+Device ids name users as user-NUMBER, the number of the user in the log. docs/trainer.md: several machines, and how far
+vectors are trusted.
 """
 
 if not __package__:
     import _root  # noqa: F401 (run by its path)
 
+from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from scripts import flags_data, flags_model, programs
 
+if TYPE_CHECKING:
+    from dccl_tf.cloud_model import CloudModel
+    from dccl_tf.data.schema import InteractionLog
+    from dccl_tf.run_config import DcclConfig
+    from dccl_tf.teachers import PersonalModels
+    from dccl_tf.vectors import UploadedVectors
+
 _STAGE = flags.DEFINE_enum("stage", "pretrain", ["pretrain", "rehearse", "distill", "basis"], "What to learn.")
 _PROTOCOL = flags.DEFINE_enum("protocol", "next", ["next", "liked"], "What the samples are.")
 _SPAN = flags.DEFINE_enum("span", None, ["pretrain", "rounds", "all"], "Samples: by default pretrain; distill: rounds.")
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The .keras file to go on from, or whose devices teach.")
+_CHECKPOINTS = flags.DEFINE_multi_string(
+    "checkpoint", [], "The .keras file to go on from, or whose devices teach; one for each --bundle."
+)
 _OUTPUT = flags.DEFINE_string("output", None, "The .keras file to write.")
 _STORE = flags.DEFINE_string(
-    "store", None, "distill, rehearse: URL of the vector store, such as sqlite:///vectors.sqlite."
+    "store", None, "distill, rehearse: URL of the vector store, such as sqlite:///vectors.sqlite, or a .parquet file."
 )
-_BUNDLE = flags.DEFINE_string("bundle", None, "distill, rehearse: the bundle that the vectors were trained on.")
-_WORK_DIR = flags.DEFINE_string("work_dir", None, "Checkpoints and TensorBoard logs; a killed run goes on from here.")
+_BUNDLES = flags.DEFINE_multi_string(
+    "bundle", [], "distill, rehearse: a bundle whose vectors teach; may be given several times."
+)
+_NORM_CLIP = flags.DEFINE_float(
+    "norm_clip", 4.0, "No vector teaches from further than so many median distances from the median; 0: any."
+)
+_LEAST_GAIN = flags.DEFINE_float(
+    "least_gain", None, "Held-out log loss that a vector must have won by to teach, such as -0.02; by default any."
+)
+_REPLAY = flags.DEFINE_bool("replay", False, "--least_gain by the log's own clicks, not by what devices reported.")
+_CONFIDENCE = flags.DEFINE_bool("confidence", False, "Teachers weigh less in samples that their vectors make worse.")
+_WORK_DIR = flags.DEFINE_string(
+    "work_dir", None, "Checkpoints and TensorBoard logs; a killed run goes on from here. All workers share it."
+)
 
 
 def main(argv: list[str]) -> int:
@@ -42,11 +68,35 @@ def main(argv: list[str]) -> int:
 
 
 def _run() -> None:
+    _check_flags()
+    from dccl_tf.distribution import is_chief, lost_workers_told, worker_strategy
+
+    strategy = worker_strategy()
+    with strategy.scope(), lost_workers_told(strategy):
+        print(_train(chief=is_chief(strategy)))
+
+
+def _check_flags() -> None:
+    """Before TensorFlow is loaded: what does not fit together."""
+    stage, checkpoints, bundles = _STAGE.value, _CHECKPOINTS.value, _BUNDLES.value
     if not _OUTPUT.value or Path(_OUTPUT.value).suffix != ".keras":
         raise ValueError(f"output: expected a file that ends in .keras, got {_OUTPUT.value}")
-    taught = _STAGE.value == "rehearse" and bool(_STORE.value or _BUNDLE.value or _CHECKPOINT.value)
-    if (taught or _STAGE.value in ("distill", "basis")) and not _CHECKPOINT.value:
-        raise ValueError(f"checkpoint: --stage={_STAGE.value} expects the .keras file of the bundle's model, got none")
+    if stage == "distill" or (stage == "rehearse" and (_STORE.value or bundles or checkpoints)):
+        if not _STORE.value or not bundles or len(bundles) != len(checkpoints):
+            raise ValueError(
+                f"store, bundle, checkpoint: --stage={stage} with vectors expects a store, and a checkpoint for each "
+                f"bundle, got {_STORE.value}, {len(bundles)} bundles and {len(checkpoints)} checkpoints"
+            )
+    elif stage == "basis" and len(checkpoints) != 1:
+        raise ValueError(f"checkpoint: --stage=basis expects the .keras file to go on from, got {len(checkpoints)}")
+    elif stage == "pretrain" and (len(checkpoints) > 1 or bundles):
+        raise ValueError("checkpoint, bundle: --stage=pretrain expects at most one checkpoint and no bundle")
+    if _REPLAY.value and _LEAST_GAIN.value is None:
+        raise ValueError("replay: expected --least_gain beside it, got none")
+
+
+def _train(chief: bool) -> str:
+    """Does the stage; returns what to tell."""
     import keras
 
     from dccl_tf import run_config
@@ -55,49 +105,84 @@ def _run() -> None:
     from dccl_tf.pretrain import pretrain
     from dccl_tf.rehearsal import Rehearsal, learn_jointly
 
-    values = flags.FLAGS
-    config = flags_model.config(values, _PROTOCOL.value)
-    log, _ = flags_data.load_log(values)
+    stage, config = _STAGE.value, flags_model.config(flags.FLAGS, _PROTOCOL.value)
+    log, _ = flags_data.load_log(flags.FLAGS)
     split = run_config.split_log(log, config)
-    span = run_config.joined(split, _SPAN.value or ("rounds" if _STAGE.value == "distill" else "pretrain"))
+    span = run_config.joined(split, _SPAN.value or ("rounds" if stage == "distill" else "pretrain"))
     data = run_config.training_data(log, config, span, config.seed)
-    keras.utils.set_random_seed(config.seed)
-    cloud = keras.saving.load_model(_CHECKPOINT.value) if _CHECKPOINT.value else run_config.untrained(log, config)
     judge = run_config.evaluators(log, split, config)[0]
-    work = Path(_WORK_DIR.value) if _WORK_DIR.value else None
-    folders = {"checkpoint_dir": work and work / f"checkpoint-{_STAGE.value}", "log_dir": work and work / "tensorboard"}
-    validate = partial(validation, judge, cloud)
-    basis = {"beta": config.beta, "pull": config.fleet.pull} | folders
-    if _STAGE.value == "rehearse":
-        teachers = _teachers(cloud, len(log.users)) if taught else None
+    work = _work_folder(log, config, chief)
+    folders = {"checkpoint_dir": work and work / "checkpoint", "log_dir": work and work / "tensorboard"}
+    clouds = [keras.saving.load_model(path) for path in _CHECKPOINTS.value]
+    teachers = _teachers(clouds, log, config) if _BUNDLES.value else None
+    keras.utils.set_random_seed(config.seed)
+    if stage == "rehearse":
         student = Rehearsal.untrained(log, config)
         learn_jointly(student, log, config, span, judge, teachers, **folders)
         cloud, validate = student.cloud, partial(student.validation, judge, log.users.profile)
-    elif _STAGE.value == "pretrain":
-        pretrain(cloud, data, config.pretraining, validate=validate, **folders)
-    elif _STAGE.value == "basis":
-        learn_basis(cloud, data, None, config.basis, simulate=config.simulate, **basis)
     else:
-        teachers = _teachers(cloud.copy(), len(log.users))
-        distill_cloud(cloud, data, teachers, config.incremental, beta=config.beta, validate=validate, **folders)
-        basis["checkpoint_dir"] = work and work / "checkpoint-basis"
-        learn_basis(cloud, data, teachers, config.basis, simulate=False, **basis)
+        cloud = clouds[-1].copy() if clouds else run_config.untrained(log, config)
+        validate = partial(validation, judge, cloud)
+        basis = {"beta": config.beta, "pull": config.fleet.pull} | folders
+        if stage == "pretrain":
+            pretrain(cloud, data, config.pretraining, validate=validate, **folders)
+        elif stage == "basis":
+            learn_basis(cloud, data, None, config.basis, simulate=config.simulate, **basis)
+        else:
+            distill_cloud(cloud, data, teachers, config.incremental, beta=config.beta, validate=validate, **folders)
+            basis["checkpoint_dir"] = work and work / "checkpoint-basis"
+            learn_basis(cloud, data, teachers, config.basis, simulate=False, **basis)
+    if not chief:
+        return "done; the first worker writes the model"
     cloud.save(_OUTPUT.value)
-    print(f"wrote {_OUTPUT.value}; validation {judge.selection_metric} {validate():.4f}")
+    return f"wrote {_OUTPUT.value}; validation {judge.selection_metric} {validate():.4f}"
 
 
-def _teachers(cloud, users: int):  # noqa: ANN001, ANN202 (types of modules that import TensorFlow)
-    """The personal models of --bundle from the vectors in --store."""
-    from dccl_tf.rounds import teachers_of
-    from dccl_tf.vectors import VectorStore
+def _teachers(clouds: "list[CloudModel]", log: "InteractionLog", config: "DcclConfig") -> "PersonalModels":
+    """The personal models of all bundles."""
+    from dccl_tf import run_config
+    from dccl_tf.bundle_models import check_exported_from, items_of
+    from dccl_tf.teachers import Uploads, personal_models
+    from dccl_tf.trust import Trust, replayed
     from device_runtime import Bundle
 
-    if not _STORE.value or not _BUNDLE.value:
-        raise ValueError(
-            f"store, bundle: --stage={_STAGE.value} expects both, got {_STORE.value} and {_BUNDLE.value}; "
-            "they say whose vectors to learn from"
-        )
-    return teachers_of(VectorStore.open(_STORE.value), Bundle.open(_BUNDLE.value).identity, cloud, users)
+    trust = Trust(_NORM_CLIP.value, _LEAST_GAIN.value, _CONFIDENCE.value)
+    newest, sources = _newest(), []
+    for bundle, cloud, path in zip(map(Bundle.open, _BUNDLES.value), clouds, _CHECKPOINTS.value, strict=True):
+        check_exported_from(bundle, cloud, path)
+        uploaded, items = newest(bundle.identity), items_of(bundle, log)
+        if _REPLAY.value:
+            if items is not None:
+                raise ValueError(f"replay: expected the catalogue of the log in {bundle.path}, got another")
+            samples = run_config.device_data(log, config, run_config.split_log(log, config), config.rounds - 1)
+            uploaded = replayed(uploaded, cloud, samples, config.fleet)
+        sources.append(Uploads(cloud, uploaded, items))
+    return personal_models(sources, len(log.users), trust)
+
+
+def _newest() -> "Callable[[bytes], UploadedVectors]":
+    """Where each bundle's vectors are read from."""
+    from dccl_tf.vectors import VectorStore
+    from dccl_tf.vectors.parquet import read_vectors
+
+    if _STORE.value.endswith(".parquet"):
+        return partial(read_vectors, _STORE.value)
+    return VectorStore.open(_STORE.value).newest
+
+
+def _work_folder(log: "InteractionLog", config: "DcclConfig", chief: bool) -> Path | None:
+    """Of this stage, which no run with other settings continues; None: nothing is kept."""
+    from dccl_tf.data.storage import log_identity
+    from dccl_tf.stages import Stages
+
+    if not _WORK_DIR.value:
+        return None
+    folder = Path(_WORK_DIR.value) / _STAGE.value
+    if chief:
+        own = (_SPAN, _CHECKPOINTS, _BUNDLES, _STORE, _NORM_CLIP, _LEAST_GAIN, _REPLAY, _CONFIDENCE)
+        settings = {flag.name: flag.value for flag in own}
+        Stages(folder, asdict(config) | settings | {"data": log_identity(log)}, argument="work_dir")
+    return folder
 
 
 def cli() -> None:

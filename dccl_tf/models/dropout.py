@@ -20,6 +20,9 @@ class ByteDropout(keras.layers.Dropout):
             return inputs
         count = tf.size(inputs)
         seed = tf.cast(self.seed_generator.next(), tf.int32)  # [2]
+        replicas = tf.distribute.get_replica_context()
+        if replicas is not None and replicas.num_replicas_in_sync > 1:  # each draws for rows of its own
+            seed += tf.stack([tf.cast(replicas.replica_id_in_sync_group, tf.int32), 0])
         words = tf.random.stateless_uniform([(count + 3) // 4], seed, minval=None, maxval=None, dtype=tf.int32)
         draws = tf.reshape(tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:count], tf.shape(inputs))
         return inputs * (tf.cast(draws >= threshold, inputs.dtype) * (_LEVELS / (_LEVELS - threshold)))

@@ -1,7 +1,8 @@
 """Vectors as Parquet: a copy of a store for where no database is in reach, and what a cluster's fleet writes.
 
-A row is a device's newest vector of one bundle: device_id text; bundle binary, 32 bytes; sequence int64; vector list of
-K float32; samples int64; gate, cloud_loss and personal_loss float64, null without evidence. A file, or a folder of them.
+A row is a device's newest vector of one bundle: device_id text; bundle binary, 32 bytes; sequence int64; vector, a list
+of K float32; samples int64; gate, cloud_loss and personal_loss float64, null without evidence. A file, or a folder of
+them.
 """
 
 from collections.abc import Mapping

@@ -30,18 +30,18 @@ def batches(epoch: int) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices(rows).batch(4, drop_remainder=True)
 
 
-def train(cloud, epochs: int, stop_after: int | None = None, **options):
+def train(cloud, epochs: int, stop_after: int | None = None, data=batches, **options):
     """Trains f; `stop_after` kills the run after so many epochs."""
 
     def loss(batch):
         return weighted_sum(cross_entropy(cloud(batch, training=True), batch["targets"]), batch["weights"])
 
-    def data(epoch):
+    def until_stopped(epoch):
         if epoch == stop_after:
             raise KeyboardInterrupt
-        return batches(epoch)
+        return data(epoch)
 
-    return fit(cloud, cloud.din.trainable_variables, loss, data, TrainConfig(epochs=epochs, learning_rate=0.01),
+    return fit(cloud, cloud.din.trainable_variables, loss, until_stopped, TrainConfig(epochs=epochs, learning_rate=0.01),
                steps=STEPS, **options)  # fmt: skip
 
 

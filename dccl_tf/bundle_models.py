@@ -1,0 +1,84 @@
+"""A bundle and the model that it was exported from, checked, so that no vector is ever read by another model.
+
+A vector means nothing outside its own basis, and a wrong pair raises no error anywhere: the teachers are noise.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from dccl_tf.cloud_model import CloudModel
+from dccl_tf.data.schema import InteractionLog
+from device_runtime import Bundle
+from device_runtime.goldens import to_array
+
+TOLERANCE = 1e-2  # of a logit: float16 constants, kernels of another processor; another model is off by far more
+
+
+def check_exported_from(bundle: Bundle, cloud: CloudModel, name: str) -> None:
+    """Replays the beginning of the bundle's golden calls: U(0, u), and rankings with that vector and without.
+
+    Args:
+      bundle: as it shipped.
+      cloud: what it should have been exported from.
+      name: of the model's file, for the message.
+
+    Raises:
+      ValueError: sizes or logits differ.
+    """
+    manifest, din = bundle.manifest, cloud.din.config
+    shipped = (manifest.metapatch_length, manifest.items, manifest.history_length, manifest.history_labels)
+    own = (cloud.metapatch.length, din.items, din.history_length, din.history_labels)
+    if shipped != own:
+        raise ValueError(
+            f"checkpoint: expected the model that {bundle.path} was exported from, with K, V, T and history labels "
+            f"{shipped}, got {name} with {own}"
+        )
+    difference = max(_differences(bundle, cloud), default=0.0)
+    if not difference <= TOLERANCE:
+        raise ValueError(
+            f"checkpoint: expected the model that {bundle.path} was exported from, got {name}, which answers otherwise "
+            f"by {difference:.3g}; name checkpoints and bundles in the same order"
+        )
+
+
+def items_of(bundle: Bundle, log: InteractionLog) -> np.ndarray | None:
+    """From the log's item numbers to the bundle's, int32 [V + 2]; None where they are the same.
+
+    The catalogue may have changed since: an item that the bundle does not know is its out-of-vocabulary one, as on the
+    device.
+
+    Raises:
+      ValueError: the users' profiles have other fields or values than the bundle's.
+    """
+    shipped = [(field.name, tuple(field.values)) for field in bundle.manifest.profile]
+    own = [(field.name, tuple(field.values)) for field in log.users.fields]
+    if shipped != own:
+        raise ValueError(
+            f"bundle: expected the log's profile fields {_names(own)} with their values in {bundle.path}, "
+            f"got {_names(shipped)}; learn without this bundle's vectors"
+        )
+    number = {item: position for position, item in enumerate(bundle.vocabulary.ids, start=1)}
+    unknown = len(number) + 1
+    items = np.array([0, *(number.get(item, unknown) for item in log.catalogue.ids.tolist()), unknown], np.int32)
+    return None if np.array_equal(items, np.arange(len(number) + 2)) else items
+
+
+def _differences(bundle: Bundle, cloud: CloudModel) -> Iterator[float]:
+    """Of each golden answer before the first training step from what `cloud` says."""
+    vector = None
+    for call in bundle.goldens.calls:
+        inputs = {tensor.name: tf.constant(to_array(tensor)) for tensor in call.inputs}
+        expected = to_array(call.outputs[0])
+        if call.signature == "init":
+            found = vector = cloud.encoder.start(inputs["profile"])[0]
+        elif call.signature == "infer" and vector is not None:
+            found = cloud(inputs, vector[None], gate=inputs.pop("gate"))
+        else:
+            return
+        yield float(np.abs(found.numpy() - expected).max())
+
+
+def _names(fields: list[tuple[str, tuple[str, ...]]]) -> str:
+    return ", ".join(f"{name} ({len(values)})" for name, values in fields)
