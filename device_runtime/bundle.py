@@ -6,6 +6,7 @@ No byte of a file is used before its SHA-256 agrees with the manifest.
 import hashlib
 import json
 import math
+import os
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from device_runtime.errors import BundleError
+from device_runtime.errors import BundleError, InputError
 from device_runtime.vocabulary import Vocabulary
 from protos import dccl_pb2
 
@@ -51,7 +52,7 @@ class Bundle:
           BundleError: it is absent, a file is missing, damaged or does not agree with its hash, or the schema is
             one that this version does not know.
         """
-        path = Path(path)
+        path = _as_path(path)
         files = _read(path, [MANIFEST, *HASHES])
         manifest = _parse(dccl_pb2.Manifest(), MANIFEST, files[MANIFEST])
         _check_manifest(manifest)
@@ -66,7 +67,7 @@ class Bundle:
     @staticmethod
     def identify(path: str | Path) -> bytes:
         """The identity of the bundle at a path, by its manifest alone; nothing is verified. Raises BundleError."""
-        return hashlib.sha256(_read(Path(path), [MANIFEST])[MANIFEST]).digest()
+        return hashlib.sha256(_read(_as_path(path), [MANIFEST])[MANIFEST]).digest()
 
     @property
     def model(self) -> bytes | Path:
@@ -110,6 +111,12 @@ class Bundle:
             raise BundleError(f"certificate.json: not JSON ({error}); export the bundle again") from error
 
 
+def _as_path(path: str | Path) -> Path:
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError(f"bundle: expected an open Bundle or the path of a folder or a zip, got {type(path).__name__}")
+    return Path(path)
+
+
 def _read(path: Path, names: list[str]) -> dict[str, bytes | Path]:
     """The files of these names, and no others; the model of a folder as its path."""
     try:
@@ -125,7 +132,7 @@ def _read(path: Path, names: list[str]) -> dict[str, bytes | Path]:
                     return {name: archive.read(name) for name in names}
     except FileNotFoundError as error:
         raise BundleError(f"bundle: expected a folder or a zip, got nothing at {path}") from error
-    except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         raise BundleError(f"bundle: {path} cannot be read as a folder or a zip ({error}); fetch it again") from error
     raise BundleError(f"bundle: expected {', '.join(names)} in {path}, got none of {', '.join(missing)}")
 

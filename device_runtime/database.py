@@ -37,6 +37,16 @@ CREATE TABLE refused (bundle BLOB NOT NULL, runtime TEXT NOT NULL, reason TEXT N
 """,
 }
 SCHEMA = max(_ADDED)
+# Rows that no version of this package has written: the file was damaged where SQLite itself notices nothing.
+_IMPOSSIBLE = (
+    "SELECT 1 FROM history WHERE typeof(item) NOT IN ('integer', 'text') OR label NOT IN (0, 1) "
+    "OR typeof(timestamp) <> 'integer'",
+    "SELECT 1 FROM samples WHERE typeof(item) NOT IN ('integer', 'text') OR label NOT IN (0, 1) "
+    "OR position NOT IN (SELECT position FROM history)",
+    "SELECT 1 FROM (SELECT max(position) - min(position) + 1 - count(*) AS gaps FROM history) WHERE gaps <> 0",
+    "SELECT 1 FROM (SELECT max(number) - min(number) + 1 - count(*) AS gaps FROM samples) WHERE gaps <> 0",
+    "SELECT 1 FROM counters WHERE typeof(name) <> 'text' OR typeof(value) <> 'integer'",
+)
 
 
 class Database:
@@ -114,6 +124,12 @@ class Database:
                     for statement in _ADDED[added].split(";")[:-1]:
                         self._connection.execute(statement)
                 self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        (finding,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+        if finding != "ok":
+            raise sqlite3.DatabaseError(finding)
+        for rows in _IMPOSSIBLE:
+            if self._connection.execute(f"{rows} LIMIT 1").fetchone():
+                raise sqlite3.DatabaseError("rows that were never written")
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -125,7 +141,7 @@ class Database:
                 raise StorageError(f"{self.path}: cannot be read or written ({error}); nothing was changed") from error
             except sqlite3.ProgrammingError as error:
                 raise StateError(f"{self.path}: {error}; open the device again") from error
-            except sqlite3.DatabaseError as error:
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter: a message that quotes the damage
                 raise StateError(
                     f"{self.path}: damaged ({error}); open the device with on_damage='reset' to begin afresh"
                 ) from error

@@ -1,6 +1,6 @@
 """Checks what an app logs, all rows before any is written, and names the row that is wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -30,6 +30,8 @@ def interactions(
     ids = vocabulary.raw_ids("item", items)
     columns = {"labels": labels, "skipped": skipped, "timestamps": timestamps}
     for name, column in columns.items():
+        if column is not None and (isinstance(column, (str, bytes, Mapping)) or not isinstance(column, Collection)):
+            raise InputError(f"{name}: expected a list of values, one for each item, got {type(column).__name__}")
         if column is not None and len(column) != len(ids):
             raise InputError(f"{name}: expected {len(ids)} values, one for each item, got {len(column)}")
     rows = []

@@ -33,7 +33,7 @@ class Opening:
 
 def check_policy(policy: str) -> None:
     """Raises InputError if the policy is not one of `POLICIES`."""
-    if policy not in POLICIES:
+    if not isinstance(policy, str) or policy not in POLICIES:
         raise InputError(f"on_bundle_change: expected {', '.join(POLICIES)}, got {policy!r}")
 
 

@@ -82,7 +82,7 @@ class Runtime:
           InputError: the signature or an input is not what the model has; the interpreter was not touched.
           ModelError: the interpreter failed.
         """
-        if signature not in self.signatures:
+        if not isinstance(signature, str) or signature not in self.signatures:
             raise InputError(unknown_name("signature", signature, self.signatures))
         arrays = checked(signature, self.signatures[signature].inputs, inputs)
         with self._lock:
