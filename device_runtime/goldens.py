@@ -52,6 +52,16 @@ def replay_goldens(bundle: Bundle, runtime: Runtime) -> list[GoldenResult]:
     return results
 
 
+def worst_of_each(results: list[GoldenResult]) -> list[GoldenResult]:
+    """For each signature, in the order of their names, the output that takes up most of its tolerance."""
+    worst: dict[str, GoldenResult] = {}
+    for result in results:
+        so_far = worst.get(result.signature)
+        if so_far is None or result.difference * so_far.tolerance > so_far.difference * result.tolerance:
+            worst[result.signature] = result
+    return [worst[name] for name in sorted(worst)]
+
+
 def to_array(tensor: dccl_pb2.Tensor) -> np.ndarray:
     """The values of a golden tensor; raises BundleError if they are not what it says."""
     dtype = _DTYPES.get(tensor.dtype)

@@ -91,15 +91,12 @@ def _on_paper(bundle: "Bundle") -> list[Verdict]:
 
 
 def _replayed(results: "list[GoldenResult]") -> list[Verdict]:
-    """A verdict for each signature: its worst output, by how much of the tolerance it takes up."""
-    worst: dict[str, GoldenResult] = {}
-    for result in results:
-        so_far = worst.get(result.signature)
-        if so_far is None or result.difference * so_far.tolerance > so_far.difference * result.tolerance:
-            worst[result.signature] = result
+    """A verdict for each signature, by its worst output."""
+    from device_runtime.goldens import worst_of_each
+
     return [
-        (f"golden calls of {name}", result.passed, f"{result.difference:.1e}, at most {result.tolerance:.0e}")
-        for name, result in sorted(worst.items())
+        (f"golden calls of {one.signature}", one.passed, f"{one.difference:.1e}, at most {one.tolerance:.0e}")
+        for one in worst_of_each(results)
     ]
 
 

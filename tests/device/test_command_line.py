@@ -1,13 +1,16 @@
 """`dccl-device`, as a person or a script would call it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from device_runtime import Device
 from protos import dccl_pb2
+from tests.device.bundles import successor
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = Path(__file__).with_name("tiny_bundle")
@@ -54,7 +57,40 @@ def test_a_day_of_a_device(tmp_path):
 
 def test_inspect_and_self_test():
     assert json.loads(succeeded("inspect", BUNDLE, "--json"))["metapatch_length"] == 4
-    assert succeeded("self-test", BUNDLE).splitlines()[-1].startswith("passed on ")
+    lines = succeeded("self-test", BUNDLE).splitlines()
+    assert re.fullmatch(r"ok   encode +differs by \S+, at most \S+; \d+\.\d+ ms a call", lines[0])
+    assert re.fullmatch(r"passed: \d+ golden outputs on \S+ \S+, .+; loaded in \S+ ms", lines[-1])
+
+
+def test_a_bundle_comes_goes_and_the_device_tells_of_it(tmp_path):
+    here = ["--state", tmp_path / "device", "--json"]
+    next_path = successor(BUNDLE, tmp_path / "next")
+    succeeded("log", 101, "--bundle", BUNDLE, *here)
+    assert json.loads(succeeded("upgrade", next_path, *here))["how"] == "rebase"
+    assert json.loads(succeeded("rollback", *here))["how"] == "rollback"
+    refused = run("upgrade", next_path, *here)
+    assert refused.returncode == 1
+    assert "was refused before (it was rolled back)" in refused.stderr
+    assert json.loads(succeeded("reset", "--forget_log", *here))["log"]["history"] == 0
+    events = json.loads(succeeded("events", "--newest=100", *here))["events"]
+    told = [event["kind"] for event in events if event["kind"] != "opening"]
+    assert told == ["upgrade", "rollback", "refusal", "reset"]
+    assert " rollback " in succeeded("events", "--state", tmp_path / "device")
+
+
+def test_an_upload_that_does_not_arrive_is_told_and_waits(tmp_path):
+    key = tmp_path / "key"
+    key.write_bytes(b"k" * 32)
+    with Device.open(tmp_path / "device", BUNDLE, key=key.read_bytes()) as device:
+        device.log_many(range(101, 121), [0, 1] * 10)
+        device.personalize()
+    here = ["--state", tmp_path / "device", "--json"]
+    noise = ["--clip_norm=1", "--noise_multiplier=1"]
+    result = run("upload", "--url=http://127.0.0.1:9", "--attempts=1", *noise, *here)
+    assert result.returncode == 1
+    (upload,) = json.loads(result.stdout)["uploads"]
+    assert (upload["status"], upload["attempts"]) == ("queued", 1)
+    assert json.loads(succeeded("status", *here))["uploads_waiting"] == 1
 
 
 @pytest.mark.parametrize(
@@ -62,10 +98,15 @@ def test_inspect_and_self_test():
     [
         (["inspect", "absent"], "got nothing at absent"),
         (["rnak"], "command: expected one of inspect"),
-        (["rank"], "bundle: expected --bundle=PATH, got none"),
+        (["rank"], "state: expected --state=PATH, got none"),
+        (["rank", "--state", "STATE"], "bundle: expected a folder or a zip for a new device, got none"),
         (["log", "abc", "--bundle", BUNDLE, "--state", "STATE"], "item: expected a whole number"),
         (["log", "101", "--label=2", "--bundle", BUNDLE, "--state", "STATE"], "label (row 0): expected 0 or 1, got 2"),
-        (["upload", "--bundle", BUNDLE, "--state", "STATE"], "output: expected --output=FILE"),
+        (["upload", "--bundle", BUNDLE, "--state", "STATE"], "expected either --url=URL or --output=FILE"),
+        (["upload", "--clip_norm=1", "--output=o", "--state", "STATE"], "noise: expected both --clip_norm and"),
+        (["upload", "--url=http://a.example", "--bundle", BUNDLE, "--state", "STATE"], "url: expected https"),
+        (["privacy"], "privacy: expected --clip_norm and --noise_multiplier, got none"),
+        (["upgrade", "--bundle", BUNDLE, "--state", "STATE"], "upgrade: expected one BUNDLE, got 0"),
     ],
 )
 def test_a_mistake_is_answered_in_one_line(tmp_path, arguments, message):
@@ -85,6 +126,7 @@ def test_a_line_that_is_no_event_is_named(tmp_path):
 
 def test_help_teaches_the_commands():
     result = run("--help")
-    for command in ("inspect", "self-test", "log", "rank", "personalize", "upload", "status"):
+    assert "expected one of " in (mistake := run("rnak").stderr)
+    for command in re.search("expected one of (.*), got", mistake)[1].split(", "):
         assert f"dccl-device {command}" in result.stdout
     assert "--on_bundle_change" in result.stdout

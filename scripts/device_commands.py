@@ -1,0 +1,241 @@
+"""The commands of `dccl-device`: each takes the words after its name and gives facts for JSON and text for people."""
+
+import datetime
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from device_runtime import HttpTransport, InputError, Retries, read_operators
+from device_runtime.goldens import worst_of_each
+from device_runtime.self_test import self_test as run_self_test
+from scripts import flags_device as values
+
+
+class Answer(NamedTuple):
+    """What a command found."""
+
+    facts: dict[str, Any]
+    text: str
+    good: bool = True  # False: the program ends with 1
+
+
+def inspect(arguments: list[str]) -> Answer:
+    bundle = values.bundle(arguments)
+    manifest = bundle.manifest
+    return _table(
+        {
+            "identity": bundle.identity.hex(),
+            "parent": manifest.parent.hex(),
+            "protocol": manifest.protocol,
+            "metapatch_length": manifest.metapatch_length,
+            "history_length": manifest.history_length,
+            "candidates": manifest.candidates,
+            "train_batch": manifest.train_batch,
+            "items": manifest.items,
+            "history_labels": manifest.history_labels,
+            "profile": bundle.vocabulary.fields,
+            "training": {field.name: value for field, value in manifest.training.ListFields()},
+            "precision": manifest.precision,
+            "oldest_runtime": manifest.oldest_runtime,
+            "model_bytes": len(bundle.model_bytes),
+            "bundle_bytes": bundle.size,
+            "operators": {use.name: use.version for use in read_operators(bundle.model)},
+        }
+    )
+
+
+def self_test(arguments: list[str]) -> Answer:
+    found = run_self_test(values.bundle(arguments), values.RUNTIME.value)
+    lines = [
+        f"{'ok  ' if one.passed else 'FAIL'} {one.signature:16} differs by {one.difference:.1e}, at most "
+        f"{one.tolerance:.0e}; {found.milliseconds[one.signature]:.3f} ms a call"
+        for one in worst_of_each(found.outputs)
+    ]
+    verdict = f"{'passed' if found.passed else 'FAILED'}: {len(found.outputs)} golden outputs"
+    lines.append(f"{verdict} on {found.runtime}, {found.cpu}; loaded in {1e3 * found.load_seconds:.1f} ms")
+    return Answer(found.to_dict(), "\n".join(lines), found.passed)
+
+
+def log(arguments: list[str]) -> Answer:
+    with values.device() as device:
+        if values.EVENTS.value is not None:
+            events = list(_events(values.EVENTS.value))
+            device.log_many(
+                [event["item"] for event in events],
+                [event.get("label", 1) for event in events],
+                [event.get("skipped", ()) for event in events],
+                [event["timestamp"] for event in events] if all("timestamp" in event for event in events) else None,
+            )
+            count = len(events)
+        elif len(arguments) == 1:
+            parse = device.bundle.vocabulary.parse
+            device.log(parse(arguments[0]), values.LABEL.value, [parse(item) for item in values.SKIPPED.value])
+            count = 1
+        else:
+            raise InputError(f"log: expected one ITEM or --events=FILE, got {len(arguments)} items")
+        facts = {"logged": count, "log": device.state["log"]}
+    return Answer(facts, f"logged {count}; the history now has {facts['log']['history']} interactions")
+
+
+def rank(arguments: list[str]) -> Answer:
+    with values.device() as device:
+        vocabulary = device.bundle.vocabulary
+        candidates = [vocabulary.parse(item) for item in arguments] or vocabulary.ids
+        items, scores = device.rank(candidates, values.TOP.value, values.GATE.value, values.NEW_ONLY.value)
+        gate = device.gate if values.GATE.value is None else values.GATE.value
+    ranking = [{"item": item, "score": float(score)} for item, score in zip(items, scores, strict=True)]
+    return Answer(
+        {"gate": gate, "ranking": ranking}, "\n".join(f"{one['item']}\t{one['score']:.4f}" for one in ranking)
+    )
+
+
+def personalize(arguments: list[str]) -> Answer:
+    _no_arguments("personalize", arguments)
+    config = values.settings()
+    with values.device() as device:
+        return _table(device.personalize(config).to_dict())
+
+
+def upload(arguments: list[str]) -> Answer:
+    _no_arguments("upload", arguments)
+    if bool(values.URL.value) == bool(values.OUTPUT.value):
+        raise InputError("upload: expected either --url=URL or --output=FILE")
+    with values.device() as device:
+        if values.OUTPUT.value:
+            return _written(device.upload(), device.state["sequence"], values.OUTPUT.value)
+        transport = HttpTransport(values.URL.value, headers=values.headers(), insecure=values.INSECURE.value)
+        deliveries = device.send(transport, Retries(values.ATTEMPTS.value))
+    lines = [
+        f"upload {one.sequence}: {one.status}{f' ({one.detail})' if one.detail else ''}; "
+        f"{one.attempts} attempts, {one.sent} bytes sent, {one.received} received"
+        for one in deliveries
+    ]
+    good = all(one.status in ("accepted", "duplicate") for one in deliveries)
+    facts = {"delivered": good, "uploads": [one.to_dict() for one in deliveries]}
+    return Answer(facts, "\n".join(lines) or "nothing new to send", good)
+
+
+def _written(body: bytes, sequence: int, path: str) -> Answer:
+    try:
+        Path(path).write_bytes(body)
+    except OSError as error:
+        raise InputError(f"output: cannot write {path} ({error.strerror})") from error
+    facts = {"output": path, "bytes": len(body), "sequence": sequence}
+    return Answer(facts, f"wrote upload {sequence} of {len(body)} bytes to {path}; it also waits for --url")
+
+
+def upgrade(arguments: list[str]) -> Answer:
+    if len(arguments) != 1:
+        raise InputError(f"upgrade: expected one BUNDLE, got {len(arguments)}")
+    with values.device() as device:
+        return _table(device.upgrade(arguments[0], values.ON_BUNDLE_CHANGE.value, values.RETRY.value).to_dict())
+
+
+def rollback(arguments: list[str]) -> Answer:
+    _no_arguments("rollback", arguments)
+    with values.device() as device:
+        return _table(device.rollback().to_dict())
+
+
+def reset(arguments: list[str]) -> Answer:
+    _no_arguments("reset", arguments)
+    with values.device() as device:
+        device.reset(values.FORGET_LOG.value)
+        facts = {"gate": device.gate, "log": device.state["log"]}
+    return Answer(facts, f"begun again; the history has {facts['log']['history']} interactions")
+
+
+def status(arguments: list[str]) -> Answer:
+    _no_arguments("status", arguments)
+    with values.device() as device:
+        return _table(device.state)
+
+
+def events(arguments: list[str]) -> Answer:
+    _no_arguments("events", arguments)
+    with values.device() as device:
+        found = device.events(values.NEWEST.value)
+    lines = [
+        f"{datetime.datetime.fromtimestamp(one.time).isoformat(' ')}  {one.kind:11}  {_cell(one.facts)}"
+        for one in found
+    ]
+    return Answer({"events": [one.to_dict() for one in found]}, "\n".join(lines))
+
+
+def privacy(arguments: list[str]) -> Answer:
+    _no_arguments("privacy", arguments)
+    noise = values.noise()
+    if noise is None:
+        raise InputError("privacy: expected --clip_norm and --noise_multiplier, got none")
+    epsilon = noise.epsilon(values.UPLOADS.value, values.DELTA.value)
+    facts = {
+        "epsilon": epsilon,
+        "delta": values.DELTA.value,
+        "uploads": values.UPLOADS.value,
+        "deviation": noise.deviation,
+    }
+    text = (
+        f"noise of {noise.deviation:.4g} on each float of a vector cut to norm {noise.clip_norm:.4g}: "
+        f"{facts['uploads']} uploads are ({epsilon:.3g}, {facts['delta']:.1g})-differentially private"
+    )
+    return Answer(facts, text)
+
+
+COMMANDS: dict[str, Callable[[list[str]], Answer]] = {
+    "inspect": inspect,
+    "self-test": self_test,
+    "log": log,
+    "rank": rank,
+    "personalize": personalize,
+    "upload": upload,
+    "upgrade": upgrade,
+    "rollback": rollback,
+    "reset": reset,
+    "status": status,
+    "events": events,
+    "privacy": privacy,
+}
+
+
+def _events(path: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a file, each with its item."""
+    try:
+        lines = (sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"events: cannot read {path} ({error})") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            event = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"events: {path} line {number}: not JSON ({error})") from error
+        unknown = set(event) - {"item", "label", "skipped", "timestamp"} if isinstance(event, dict) else {"no object"}
+        if unknown or "item" not in event:
+            raise InputError(
+                f"events: {path} line {number}: expected an object with item and, if need be, label, skipped and "
+                f"timestamp, got {line[:80]}"
+            )
+        yield event
+
+
+def _no_arguments(command: str, arguments: list[str]) -> None:
+    if arguments:
+        raise InputError(f"{command}: expected no further words, got {' '.join(arguments)}")
+
+
+def _table(facts: dict[str, Any]) -> Answer:
+    width = max(map(len, facts))
+    return Answer(facts, "\n".join(f"{name:{width}}  {_cell(value)}" for name, value in facts.items()))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_cell(one)}" for name, one in value.items())
+    if isinstance(value, (list, tuple)):
+        return " ".join(_cell(one) for one in value)
+    return "-" if value in (None, "") else str(value)

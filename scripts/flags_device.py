@@ -1,0 +1,159 @@
+"""The flags of `dccl-device`, and what they make: a bundle, an open device, settings."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from absl import flags
+
+from device_runtime import Bundle, Device, InputError, PersonalizeConfig, UploadNoise
+
+JSON = flags.DEFINE_bool("json", False, "Print one JSON object.")
+RUNTIME = flags.DEFINE_enum(
+    "runtime", "auto", ["auto", "tflite-runtime", "ai-edge-litert", "tensorflow"], "Which interpreter to use."
+)
+_STATE = flags.DEFINE_string("state", None, "The device's own folder; made if absent.")
+_BUNDLE = flags.DEFINE_string(
+    "bundle", None, "Folder or zip of the bundle; by default the one in use. Another one is an upgrade."
+)
+_PROFILE = flags.DEFINE_list("profile", None, "The user's profile as field=value,...; stored, so given once.")
+_DEVICE_ID = flags.DEFINE_string("device_id", None, "Opaque id; by default the stored one or a new random one.")
+_KEY_FILE = flags.DEFINE_string("key_file", None, "File of the 32 bytes that the cloud gave; stored, so given once.")
+ON_BUNDLE_CHANGE = flags.DEFINE_enum(
+    "on_bundle_change", "rebase", ["rebase", "keep", "reset"], "What happens to a vector of another bundle."
+)
+_ON_DAMAGE = flags.DEFINE_enum(
+    "on_damage", "error", ["error", "reset"], "reset: set damaged files aside and begin afresh."
+)
+
+LABEL = flags.DEFINE_integer("label", 1, "log: 1 liked or clicked, 0 not.")
+SKIPPED = flags.DEFINE_list("skipped", [], "log: items shown at the same time and not chosen.")
+EVENTS = flags.DEFINE_string("events", None, "log: file with one JSON object a line; - is standard input.")
+
+TOP = flags.DEFINE_integer("top", None, "rank: how many to print; all by default.")
+GATE = flags.DEFINE_float(
+    "gate", None, "rank: 0 the cloud model, 1 the personal one; by default what evidence decided."
+)
+NEW_ONLY = flags.DEFINE_bool("new_only", False, "rank: leave out what the user has met.")
+
+_LEARNING_RATE = flags.DEFINE_float("learning_rate", None, "personalize: by default the manifest's.")
+_EPOCHS = flags.DEFINE_integer("epochs", None, "personalize: at most; by default the manifest's.")
+_PULL = flags.DEFINE_float("pull", None, "personalize: precision of the prior at the start; by default the manifest's.")
+_HELDOUT_FRACTION = flags.DEFINE_float("heldout_fraction", None, "personalize: by default the manifest's.")
+_GATE_MARGIN = flags.DEFINE_float("gate_margin", None, "personalize: by default the manifest's.")
+_NEGATIVES = flags.DEFINE_integer("negatives", None, "personalize: drawn for each click; by default the manifest's.")
+_SEED = flags.DEFINE_integer("seed", 0, "personalize: of the order of training.")
+_PATIENCE = flags.DEFINE_integer("patience", None, "personalize: epochs without gain before stopping early.")
+_MAX_SECONDS = flags.DEFINE_float(
+    "max_seconds", None, "personalize: budget of this call; the next one goes on from there."
+)
+_MAX_STEPS = flags.DEFINE_integer("max_steps", None, "personalize: the same in steps.")
+
+URL = flags.DEFINE_string("url", None, "upload: address of the collector, such as https://collector.example.")
+OUTPUT = flags.DEFINE_string("output", None, "upload: a file to write instead, for another way to send it.")
+HEADER = flags.DEFINE_multi_string("header", [], "upload: a further header of HTTP as Name: value.")
+INSECURE = flags.DEFINE_bool("insecure", False, "upload: allow http:// to other machines, in the clear.")
+ATTEMPTS = flags.DEFINE_integer("attempts", 5, "upload: how often to try in this call.", lower_bound=1)
+_CLIP_NORM = flags.DEFINE_float("clip_norm", None, "upload, privacy: norm to which the vector is cut before noise.")
+_NOISE_MULTIPLIER = flags.DEFINE_float(
+    "noise_multiplier", None, "upload, privacy: standard deviation of the noise on each float, in clip norms."
+)
+UPLOADS = flags.DEFINE_integer("uploads", 30, "privacy: how many uploads of one device to account for.")
+DELTA = flags.DEFINE_float("delta", 1e-5, "privacy: probability with which the guarantee may fail.")
+
+RETRY = flags.DEFINE_bool("retry", False, "upgrade: also a bundle that was refused before, or rolled back from.")
+FORGET_LOG = flags.DEFINE_bool("forget_log", False, "reset: erase the interactions too.")
+NEWEST = flags.DEFINE_integer("newest", 20, "events: how many, at most 1,000.")
+
+
+def bundle(arguments: list[str]) -> Bundle:
+    """The bundle that a command's one word names, or else --bundle."""
+    paths = arguments or ([_BUNDLE.value] if _BUNDLE.value else [])
+    if len(paths) != 1:
+        raise InputError(f"bundle: expected one folder or zip, got {len(paths)}")
+    return Bundle.open(paths[0])
+
+
+@contextmanager
+def device() -> Iterator[Device]:
+    """The device of --state, open; what should not pass silently goes to standard error."""
+    if not _STATE.value:
+        raise InputError("state: expected --state=PATH, got none")
+    with Device.open(
+        _STATE.value,
+        _BUNDLE.value,
+        device_id=_DEVICE_ID.value,
+        key=_key(),
+        profile=_profile(),
+        runtime=RUNTIME.value,
+        on_bundle_change=ON_BUNDLE_CHANGE.value,
+        on_damage=_ON_DAMAGE.value,
+        noise=noise(),
+    ) as one:
+        opening = one.opening
+        notes = [f"{name} was damaged and set aside as {name}.damaged" for name in opening.damaged]
+        notes += [
+            f"the bundle does not know this value of the profile field {name}" for name in opening.profile_unknown
+        ]
+        if opening.how in ("rebase", "keep", "reset"):
+            notes.append(f"the vector came from bundle {opening.previous.hex()[:12]}: {opening.how}")
+        if opening.refused:
+            notes.append(f"--bundle was refused, the device goes on with the one it had: {opening.refused}")
+        for note in notes:
+            print(f"dccl-device: {note}", file=sys.stderr)
+        yield one
+
+
+def settings() -> PersonalizeConfig:
+    """How to personalise."""
+    return PersonalizeConfig(
+        learning_rate=_LEARNING_RATE.value,
+        epochs=_EPOCHS.value,
+        pull=_PULL.value,
+        heldout_fraction=_HELDOUT_FRACTION.value,
+        gate_margin=_GATE_MARGIN.value,
+        negatives=_NEGATIVES.value,
+        seed=_SEED.value,
+        patience=_PATIENCE.value,
+        max_seconds=_MAX_SECONDS.value,
+        max_steps=_MAX_STEPS.value,
+    )
+
+
+def noise() -> UploadNoise | None:
+    """The noise on uploads; None without its two flags."""
+    values = _CLIP_NORM.value, _NOISE_MULTIPLIER.value
+    if values == (None, None):
+        return None
+    if None in values:
+        raise InputError("noise: expected both --clip_norm and --noise_multiplier or neither, got one")
+    return UploadNoise(*values)
+
+
+def headers() -> dict[str, str]:
+    """Further headers of HTTP."""
+    pairs = [header.partition(":") for header in HEADER.value]
+    for name, separator, _ in pairs:
+        if not separator or not name.strip():
+            raise InputError(f"header: expected Name: value, got {name!r}")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _key() -> bytes | None:
+    if not _KEY_FILE.value:
+        return None
+    try:
+        return Path(_KEY_FILE.value).read_bytes()
+    except OSError as error:
+        raise InputError(f"key_file: cannot read {_KEY_FILE.value} ({error.strerror})") from error
+
+
+def _profile() -> dict[str, str] | None:
+    if _PROFILE.value is None:
+        return None
+    pairs = [pair.partition("=") for pair in _PROFILE.value]
+    wrong = [name for name, separator, _ in pairs if not separator]
+    if wrong:
+        raise InputError(f"profile: expected field=value, got {wrong[0]!r}")
+    return {name: value for name, _, value in pairs}
