@@ -65,6 +65,15 @@ def test_200_byte_flips_of_the_model_are_refused_before_it_is_loaded(copy, monke
     assert not (copy / "state").exists()
 
 
+@pytest.mark.parametrize("tenths", range(10))
+def test_a_model_that_was_cut_short_is_refused_before_it_is_loaded(copy, monkeypatch, tenths):
+    content = (copy / "model.tflite").read_bytes()
+    (copy / "model.tflite").write_bytes(content[: len(content) * tenths // 10])
+    monkeypatch.setattr("device_runtime.acceptance.load_runtime", lambda *_: pytest.fail("the model was loaded"))
+    with pytest.raises(BundleError, match=r"model.tflite: expected SHA-256"):
+        Device.open(copy / "state", copy)
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff" * 40, b"not a manifest"])
 def test_a_manifest_that_is_none_is_refused(copy, content):
     (copy / "manifest.pb").write_bytes(content)

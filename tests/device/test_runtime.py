@@ -152,7 +152,7 @@ def test_threads_that_hold_the_runtime_never_see_each_others_vector(runtime):
     wrong = []
 
     def work(value):
-        for _ in range(500):
+        for _ in range(1250):
             with runtime.exclusive():
                 runtime.call("set", **vector_state([value] * K))
                 logits = runtime.call("infer", **inference())["logits"]
