@@ -41,8 +41,8 @@ def train(cloud, epochs: int, stop_after: int | None = None, data=batches, **opt
             raise KeyboardInterrupt
         return data(epoch)
 
-    return fit(cloud, cloud.din.trainable_variables, loss, until_stopped, TrainConfig(epochs=epochs, learning_rate=0.01),
-               steps=STEPS, **options)  # fmt: skip
+    config = TrainConfig(epochs=epochs, learning_rate=0.01)
+    return fit(cloud, cloud.din.trainable_variables, loss, until_stopped, config, steps=STEPS, **options)
 
 
 def test_loss_falls_and_only_the_given_variables_move():

@@ -1,6 +1,6 @@
 """One of several workers that train together, as a program: `tests.training.test_distribution` starts them.
 
-    python -m tests.training.worker FOLDER EPOCHS [EPOCH IN WHICH IT DIES]
+python -m tests.training.worker FOLDER EPOCHS [EPOCH IN WHICH IT DIES]
 """
 
 import os
@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from dccl_tf.distribution import is_chief, worker_strategy
+from dccl_tf.distribution import is_chief, lost_workers_told, worker_strategy
 
 if __name__ == "__main__":
     strategy = worker_strategy()
@@ -40,7 +40,7 @@ def run(folder: Path, epochs: int, dies: int | None = None):
 
 if __name__ == "__main__":
     place, length, *rest = sys.argv[1:]
-    with strategy.scope():
+    with strategy.scope(), lost_workers_told(strategy):
         model, found, validations = run(Path(place), int(length), *map(int, rest))
     assert bool(validations) == is_chief(strategy)
     rank = strategy.cluster_resolver.task_id
