@@ -1,0 +1,72 @@
+package dccl.core
+
+import java.io.Closeable
+import java.io.File
+
+/** Loads a model into the app's TFLite runtime. */
+fun interface SignatureRunners {
+    fun open(model: File): SignatureRunner
+}
+
+/** A bundle on a runner: from a device's log to a trained vector, or to the evidence for one from elsewhere. */
+internal class Learner(val bundle: Bundle, val engine: Engine) : Closeable by engine {
+    /** Trains on from a state; nothing is stored. */
+    fun learn(
+        log: SampleLog,
+        state: DeviceState,
+        profile: IntArray,
+        config: PersonalizeConfig,
+        shouldStop: () -> Boolean,
+        onStep: (Int, Int, Float) -> Unit,
+    ): Outcome {
+        val rows = rows(log, profile, config)
+        return Personalization(engine, rows, config, state.anchor, shouldStop, onStep).run(state.current)
+    }
+
+    /** A vector's evidence on the newest rows, and the gate that follows, by the bundle's defaults. */
+    fun weigh(log: SampleLog, current: VectorState, profile: IntArray): Pair<Evidence, Double> {
+        val config = PersonalizeConfig()
+        return Personalization(engine, rows(log, profile, config), config, current.vector).weigh(current)
+    }
+
+    private fun rows(log: SampleLog, profile: IntArray, config: PersonalizeConfig): EncodedRows {
+        val training = bundle.manifest.training
+        val negatives = config.negatives ?: training.negatives
+        val rows = encodeRows(log.read(), bundle.vocabulary, bundle.manifest.historyLength, negatives, config.seed)
+        val heldout = heldoutRows(rows.at, config.heldoutFraction ?: training.heldoutFraction)
+        return EncodedRows(engine.encode(rows, profile), rows.labels, bundle.manifest.trainBatch, heldout)
+    }
+
+    /**
+     * Refuses a runner that does not compute what the exporter's did.
+     *
+     * @throws BundleError a golden call differs by more than its tolerance.
+     */
+    fun requireGoldens() {
+        val wrong = replayGoldens(bundle, engine.runner).filterNot { it.passed }
+        wrong.maxByOrNull { it.difference / it.tolerance }?.let {
+            throw BundleError(
+                "goldens.pb: expected ${it.signature}.${it.output} within ${it.tolerance}, got ${it.difference} on " +
+                    "${engine.runner.runtime} (${wrong.size} outputs differ); stay on the bundle before this one",
+            )
+        }
+    }
+
+    companion object {
+        /**
+         * @throws ModelError the runtime cannot load the model.
+         * @throws BundleError the model is not what its manifest says.
+         */
+        fun open(bundle: Bundle, runners: SignatureRunners): Learner {
+            val model = bundle.model
+            requireBuiltins(model)
+            val runner = CheckedRunner(runners.open(model))
+            return try {
+                Learner(bundle, Engine(runner, bundle.manifest))
+            } catch (error: Throwable) {
+                runner.close()
+                throw error
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+package dccl.core
+
+import java.io.Closeable
+
+/**
+ * A SQLite file: what an app binds to its own SQLite (`dccl-android` binds the framework's, `dccl-jvm` JDBC's). It
+ * keeps a write-ahead log with full synchronisation, so that what a transaction wrote survives a kill and a power cut.
+ *
+ * Values are Long, String, ByteArray or null. All methods throw [StorageError] if the file cannot be read or written,
+ * and [StateError] if it is damaged. SQL stays within SQLite 3.9, that of Android 7.
+ */
+interface SqlDatabase : Closeable {
+    fun execute(sql: String, vararg values: Any?)
+
+    /** Runs an INSERT and gives the new row's id. */
+    fun insert(sql: String, vararg values: Any?): Long
+
+    fun query(sql: String, vararg values: Any?): List<List<Any?>>
+
+    /** All or nothing; on return what was written is on the disk. */
+    fun <R> transaction(block: () -> R): R
+}
+
+/** Opens or creates the file at a path. */
+fun interface SqlDatabases {
+    fun open(path: String): SqlDatabase
+}

@@ -1,0 +1,28 @@
+package dccl.core
+
+import org.junit.Assert.assertEquals
+import org.junit.Assert.assertThrows
+import org.junit.Test
+
+class JsonTest {
+    @Test
+    fun `text is escaped as Python escapes it`() {
+        val value = mapOf("a" to "\"\\\n\t\u0001\u007f é \uD83D\uDE00/", "n" to null, "i" to 3L, "f" to 0.5)
+        // json.dumps({"a": "\"\\\n\t\x01\x7f é 😀/", "n": None, "i": 3, "f": 0.5}, separators=(",", ":"))
+        val expected = """{"a":"\"\\\n\t\u0001\u007f \u00e9 \ud83d\ude00/","n":null,"i":3,"f":0.5}"""
+        assertEquals(expected, Json.write(value))
+    }
+
+    @Test
+    fun `what was written is read back`() {
+        val value = mapOf("a" to "é\"\\", "m" to mapOf("n" to null, "i" to -3L, "f" to 1e-05), "e" to emptyMap<String, Any>())
+        assertEquals(value, Json.read(Json.write(value)))
+    }
+
+    @Test
+    fun `damaged text is refused`() {
+        for (text in listOf("", "{", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":1}x", "{\"a\":\"\\q\"}", "{\"a\":x}", "\"\\u12")) {
+            assertThrows(IllegalArgumentException::class.java) { Json.read(text) }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+package dccl.jvm
+
+import dccl.core.SqlDatabase
+import dccl.core.StateError
+import dccl.core.StorageError
+import java.sql.Connection
+import java.sql.DriverManager
+import java.sql.PreparedStatement
+import java.sql.SQLException
+import org.sqlite.SQLiteErrorCode.SQLITE_CORRUPT
+import org.sqlite.SQLiteErrorCode.SQLITE_NOTADB
+
+/** A SQLite file through JDBC (org.xerial:sqlite-jdbc). */
+class JdbcDatabase(private val path: String) : SqlDatabase {
+    private val connection: Connection = guarded { DriverManager.getConnection("jdbc:sqlite:$path") }
+
+    init {
+        try {
+            query("PRAGMA journal_mode = WAL")
+            execute("PRAGMA synchronous = FULL")
+        } catch (error: Throwable) {
+            close()
+            throw error
+        }
+    }
+
+    override fun execute(sql: String, vararg values: Any?) = prepared(sql, values) { it.execute() }.let {}
+
+    override fun insert(sql: String, vararg values: Any?): Long {
+        execute(sql, *values)
+        return query("SELECT last_insert_rowid()")[0][0] as Long
+    }
+
+    override fun query(sql: String, vararg values: Any?): List<List<Any?>> = prepared(sql, values) { statement ->
+        val rows = ArrayList<List<Any?>>()
+        statement.executeQuery().use { result ->
+            val columns = 1..result.metaData.columnCount
+            while (result.next()) rows += columns.map { result.getObject(it).let { if (it is Int) it.toLong() else it } }
+        }
+        rows
+    }
+
+    override fun <R> transaction(block: () -> R): R {
+        execute("BEGIN IMMEDIATE")
+        try {
+            return block().also { execute("COMMIT") }
+        } catch (error: Throwable) {
+            runCatching { execute("ROLLBACK") }
+            throw error
+        }
+    }
+
+    override fun close() = connection.close()
+
+    private fun <R> prepared(sql: String, values: Array<out Any?>, run: (PreparedStatement) -> R): R = guarded {
+        connection.prepareStatement(sql).use { statement ->
+            values.forEachIndexed { place, value -> statement.setObject(place + 1, value) }
+            run(statement)
+        }
+    }
+
+    private fun <R> guarded(block: () -> R): R = try {
+        block()
+    } catch (error: SQLException) {
+        if (error.errorCode and 0xFF in listOf(SQLITE_CORRUPT.code, SQLITE_NOTADB.code)) {
+            throw StateError("$path: damaged (${error.message}); open the device with OnDamage.RESET to begin afresh", error)
+        }
+        throw StorageError("$path: cannot be read or written (${error.message}); nothing was changed", error)
+    }
+}

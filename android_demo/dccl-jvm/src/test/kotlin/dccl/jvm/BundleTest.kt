@@ -1,0 +1,102 @@
+package dccl.jvm
+
+import dccl.core.Bundle
+import dccl.core.BundleError
+import dccl.core.UnsupportedOperatorError
+import dccl.core.replayGoldens
+import dccl.core.requireBuiltins
+import java.io.ByteArrayInputStream
+import java.io.ByteArrayOutputStream
+import java.io.File
+import java.util.zip.ZipEntry
+import java.util.zip.ZipOutputStream
+import kotlin.random.Random
+import org.junit.Assert.assertEquals
+import org.junit.Assert.assertFalse
+import org.junit.Assert.assertThrows
+import org.junit.Assert.assertTrue
+import org.junit.Rule
+import org.junit.Test
+import org.junit.rules.TemporaryFolder
+
+class BundleTest {
+    @get:Rule
+    val folder = TemporaryFolder()
+
+    private fun copy(): File = File(folder.root, "copy").also { Fixtures.tinyBundle.copyRecursively(it, overwrite = true) }
+
+    @Test
+    fun `all golden calls agree on this runtime`() {
+        val results = Fixtures.runner().use { replayGoldens(Fixtures.bundle(), it) }
+        assertTrue(results.size >= 10)
+        assertEquals(emptyList<Any>(), results.filterNot { it.passed })
+    }
+
+    @Test
+    fun `a model cut short or with a flipped byte is refused by its hash`() { // D10
+        val model = File(Fixtures.tinyBundle, "model.tflite").readBytes()
+        val random = Random(0)
+        val cuts = List(10) { model.copyOf(it * model.size / 10) }
+        val flips = List(200) {
+            model.copyOf().also { bytes -> random.nextInt(bytes.size).let { at -> bytes[at] = (bytes[at] + 1).toByte() } }
+        }
+        for (damaged in cuts + flips) {
+            val bundle = copy().also { File(it, "model.tflite").writeBytes(damaged) }
+            val error = assertThrows(BundleError::class.java) { Bundle.open(bundle) }
+            assertTrue(error.message!!.contains("model.tflite: expected SHA-256"))
+        }
+    }
+
+    @Test
+    fun `any other file is refused likewise`() {
+        for (name in listOf("vocabulary.pb", "goldens.pb", "certificate.json")) {
+            val bundle = copy().also { File(it, name).appendBytes(byteArrayOf(0)) }
+            assertTrue(assertThrows(BundleError::class.java) { Bundle.open(bundle) }.message!!.contains(name))
+        }
+    }
+
+    @Test
+    fun `a model replaced after the bundle was opened is not loaded`() {
+        val bundle = Bundle.open(copy())
+        File(bundle.folder, "model.tflite").appendBytes(byteArrayOf(0))
+        assertThrows(BundleError::class.java) { bundle.model }
+    }
+
+    @Test
+    fun `a missing file and an absent folder are named`() {
+        val bundle = copy().also { File(it, "goldens.pb").delete() }
+        assertTrue(assertThrows(BundleError::class.java) { Bundle.open(bundle) }.message!!.endsWith("got none of goldens.pb"))
+        assertThrows(BundleError::class.java) { Bundle.open(File(folder.root, "nothing")) }
+    }
+
+    @Test
+    fun `another schema is named`() {
+        val bundle = Fixtures.successor(File(folder.root, "next")) { schema = 2 }
+        assertTrue(assertThrows(BundleError::class.java) { Bundle.open(bundle) }.message!!.contains("got 2"))
+    }
+
+    @Test
+    fun `a zip is unpacked, and a damaged one leaves nothing`() {
+        val target = File(folder.root, "unpacked")
+        assertThrows(BundleError::class.java) { Bundle.unpack(ByteArrayInputStream(zip().copyOf(5000)), target) }
+        assertFalse(target.exists())
+        assertEquals(Fixtures.bundle().identity, Bundle.unpack(ByteArrayInputStream(zip()), target).identity)
+        assertEquals(listOf("unpacked"), folder.root.list()!!.toList())
+    }
+
+    @Test
+    fun `a model that needs Flex is named in words`() { // D12
+        val model = File(Fixtures.tinyBundle.parentFile, "flex.tflite")
+        val error = assertThrows(UnsupportedOperatorError::class.java) { requireBuiltins(model) }
+        assertTrue(error.message!!.contains("needs the Flex delegate for FlexReluGrad"))
+    }
+
+    private fun zip(): ByteArray = ByteArrayOutputStream().also { bytes ->
+        ZipOutputStream(bytes).use { zip ->
+            for (file in Fixtures.tinyBundle.listFiles()!!) {
+                zip.putNextEntry(ZipEntry(file.name))
+                file.inputStream().use { it.copyTo(zip) }
+            }
+        }
+    }.toByteArray()
+}

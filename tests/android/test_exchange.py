@@ -1,0 +1,69 @@
+"""What the Kotlin device wrote, read by the Python one. `scripts/test_android.sh` runs the Kotlin side first."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from device_runtime import Device
+from device_runtime.state import DeviceState, load_state
+from protos import dccl_pb2
+from protos.signing import verify
+from tests.android.exchange import BUNDLE, DEVICE_ID, KEY, PROFILE
+
+FOLDER = Path(os.environ.get("DCCL_ANDROID_EXCHANGE", "nowhere"))
+
+pytestmark = pytest.mark.skipif(
+    not (FOLDER / "kotlin").is_dir(), reason="the Kotlin side has not run: bash scripts/test_android.sh"
+)
+
+
+@pytest.fixture
+def made_by_kotlin():
+    return load_state(FOLDER / "kotlin" / "device" / "state.bin")
+
+
+def test_states_read_and_written_by_kotlin_are_the_same_bytes():
+    for name in ("state.bin", "odd_state.bin"):
+        assert (FOLDER / "kotlin" / name).read_bytes() == (FOLDER / name).read_bytes()
+
+
+def test_a_state_made_by_kotlin_is_written_by_python_in_the_same_bytes(made_by_kotlin):
+    content = (FOLDER / "kotlin" / "device" / "state.bin").read_bytes()
+    assert made_by_kotlin.to_bytes() == content
+    assert DeviceState.from_bytes(content).profile == PROFILE
+
+
+def test_kotlin_arrives_at_pythons_vector(made_by_kotlin):
+    ours = load_state(FOLDER / "state.bin")
+    np.testing.assert_allclose(made_by_kotlin.current.vector, ours.current.vector, atol=1e-5)
+    assert (made_by_kotlin.gate, made_by_kotlin.samples) == (ours.gate, ours.samples)
+
+
+def test_a_device_begun_in_kotlin_goes_on_in_python(made_by_kotlin, tmp_path):
+    for name in ("state.bin", "device.id", "device.key"):
+        shutil.copy(FOLDER / "kotlin" / "device" / name, tmp_path / name)
+    with Device.open(tmp_path, BUNDLE) as device:
+        assert (device.opening.how, device.device_id) == ("resumed", DEVICE_ID)
+        np.testing.assert_array_equal(device.vector, made_by_kotlin.current.vector)
+
+
+def test_an_upload_made_by_kotlin_is_pythons_but_for_the_last_bits():
+    theirs, ours = (
+        dccl_pb2.SignedUpload.FromString((FOLDER / name).read_bytes()) for name in ("kotlin/upload.bin", "upload.bin")
+    )
+    assert verify(theirs, KEY)
+    theirs, ours = (dccl_pb2.VectorUpload.FromString(signed.upload) for signed in (theirs, ours))
+    np.testing.assert_allclose(theirs.vector, ours.vector, atol=1e-5)
+    assert theirs.evidence.cloud_loss == pytest.approx(ours.evidence.cloud_loss, abs=1e-5)
+    for message in (theirs, ours):
+        message.ClearField("vector")
+        message.evidence.ClearField("cloud_loss")
+        message.evidence.ClearField("personal_loss")
+    assert theirs == ours
+
+
+def test_an_upload_of_pythons_state_made_by_kotlin_is_the_same_bytes():
+    assert (FOLDER / "kotlin" / "upload_of_state.bin").read_bytes() == (FOLDER / "upload.bin").read_bytes()
