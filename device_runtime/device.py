@@ -212,12 +212,14 @@ class Device:
     ) -> Report:
         """Trains the vector on all kept samples, goes on from the current one, and sets the gate by evidence.
 
-        Rankings in other threads go on with the old vector until the new one is stored.
+        Rankings in other threads go on with the old vector until the new one is stored. A call that its budget, the
+        app or a kill interrupts leaves a checkpoint: the next call with the same settings goes on with that training,
+        on the rows that it began with, to the same vector, gate and losses. Until then what it learned is in use.
 
         Args:
-          config: settings; by default the manifest's.
+          config: settings, the call's budget among them; by default the manifest's and no budget.
           on_step: called with epoch, step and loss after every step.
-          should_stop: asked before every step.
+          should_stop: asked before every step; True ends the call.
 
         Raises:
           StorageError: the new state cannot be written; the device keeps the old one.
@@ -225,7 +227,8 @@ class Device:
         with self._training:
             with self._lock:
                 state, profile = self._state, self._profile
-            outcome = self._learner.learn(state, profile, config, on_step, should_stop)
+            checkpoint = self._folder.checkpoint
+            outcome = self._learner.learn(state, profile, checkpoint, config, on_step, should_stop)
             report = outcome.report
             if report.stopped == "no samples":
                 report = replace(report, gate=state.gate)
@@ -245,6 +248,7 @@ class Device:
           forget_log: erases the interactions too, for a user who asks for that or leaves.
         """
         with self._training, self._lock:
+            self._folder.checkpoint.clear()
             self._save(begun_again(self._learner, self._state, self._profile, self._folder.sequence))
             if forget_log:
                 self._folder.samples.forget()

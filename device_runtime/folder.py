@@ -3,6 +3,7 @@
 device.id      opaque id, text
 device.key     32 bytes that the cloud gave at registration, readable by the owner alone
 state.bin      the vector and what belongs to it (state.py): the bundle that it names is the one in use
+training.bin   where an interrupted personalisation goes on (checkpoint.py)
 samples.sqlite the log, the events and the uploads that wait (database.py)
 bundles/       copies of the bundle in use and the one before it (bundle_store.py)
 lock           held while a `Device` is open
@@ -14,6 +15,7 @@ import sys
 from pathlib import Path
 
 from device_runtime.bundle_store import BundleStore
+from device_runtime.checkpoint import CheckpointFile
 from device_runtime.database import Database
 from device_runtime.errors import InputError, StateError, StorageError
 from device_runtime.events import EventLog
@@ -43,7 +45,7 @@ class StateFolder:
           StateError: another process has it open, or a file is damaged.
           StorageError: it cannot be created or written.
         """
-        if on_damage not in ("error", "reset"):
+        if not isinstance(on_damage, str) or on_damage not in ("error", "reset"):
             raise InputError(f"on_damage: expected error or reset, got {on_damage!r}")
         self.path = Path(path)
         try:
@@ -66,6 +68,7 @@ class StateFolder:
         self.events = EventLog(self.database)
         self.outbox = Outbox(self.database)
         self.bundles = BundleStore(self.path / "bundles")
+        self.checkpoint = CheckpointFile(self.path / "training.bin")
 
     def save(self, state: DeviceState) -> None:
         """Makes a state the stored one. Raises StorageError; the previous state is then intact."""

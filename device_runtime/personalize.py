@@ -1,27 +1,28 @@
 """Personalisation (Eq. 3 on one device): trains the vector on the device's own samples (docs/protocol.md).
 
-Functions of a vector, rows and settings; nothing is stored here, so whatever goes wrong leaves the device as it was.
+Nothing is stored here, so whatever goes wrong leaves the device as it was.
 """
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from numbers import Integral, Real
 from typing import Any
 
-import numpy as np
-
-from device_runtime.encoded import EncodedRows, encode
-from device_runtime.engine import Engine, VectorState
+from device_runtime.engine import VectorState
 from device_runtime.errors import InputError
-from device_runtime.rows import Rows
-from device_runtime.schedule import training_schedule
 from device_runtime.state import Evidence
+from device_runtime.training import DivergedError, Progress, Training
+from device_runtime.weighing import decide_gate
 from protos import dccl_pb2
 
 OnStep = Callable[[int, int, float], None]  # epoch and step from 0, loss of the batch before the step
 ShouldStop = Callable[[], bool]
+OnProgress = Callable[[Progress], None]
+
+INTERRUPTIONS = ("should_stop", "max_seconds", "max_steps")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class PersonalizeConfig:
     negatives: int | None = None  # drawn for each click that has nothing skipped beside it
     seed: int = 0
     patience: int | None = None  # epochs without a better held-out loss before stopping; None: all epochs are run
+    # The budget of one call. What it leaves undone, the next call goes on with.
+    max_seconds: float | None = None  # wall time, from the beginning of the call; None: no limit
+    max_steps: int | None = None  # steps of this call; None: no limit
 
     def __post_init__(self) -> None:
         for name, least, most in (
@@ -47,9 +51,11 @@ class PersonalizeConfig:
             ("negatives", 0, math.inf),
             ("seed", 0, 2.0**32),
             ("patience", 1, math.inf),
+            ("max_seconds", 0.0, math.inf),
+            ("max_steps", 1, math.inf),
         ):
             value = getattr(self, name)
-            whole = name in ("epochs", "negatives", "seed", "patience")
+            whole = name in ("epochs", "negatives", "seed", "patience", "max_steps")
             if value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
@@ -62,12 +68,18 @@ class PersonalizeConfig:
         ours = {field.name for field in fields(self)} & set(training.DESCRIPTOR.fields_by_name)
         return replace(self, **{name: getattr(training, name) for name in ours if getattr(self, name) is None})
 
+    def without_budget(self) -> dict[str, Any]:
+        """What decides the result: two calls that agree in it do the same training."""
+        return {name: value for name, value in asdict(self).items() if name not in ("max_seconds", "max_steps")}
+
 
 @dataclass(frozen=True)
 class Report:
-    """What a training did. Losses are mean log losses."""
+    """What a training did, with what earlier calls did of it. Losses are mean log losses."""
 
-    stopped: str  # finished, no samples, patience, should_stop or diverged
+    stopped: (
+        str  # finished, no samples, patience, diverged; or, to be gone on with: should_stop, max_seconds, max_steps
+    )
     samples: int  # rows trained on
     heldout_samples: int
     steps: int
@@ -77,8 +89,16 @@ class Report:
     cloud_loss: float | None  # held-out, gate 0
     personal_loss: float | None  # held-out, the kept vector with gate 1
     gate: float
-    seconds: float
+    seconds: float  # of this call
     step_of_failure: int | None = None  # the step after which the loss or the state was not sound
+    steps_before: int = 0  # of `steps`, those that earlier, interrupted calls had done
+    checkpoint_dropped: str | None = None  # why what an interrupted call had left was of no use
+    peak_memory: int | None = None  # bytes, of the whole process so far; None where the system does not say
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the next call goes on with this training."""
+        return self.stopped in INTERRUPTIONS
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, for JSON."""
@@ -99,133 +119,89 @@ class Outcome:
         return self.report.best_epoch is not None
 
 
+@dataclass(frozen=True)
+class Budget:
+    """How much one call may do."""
+
+    config: PersonalizeConfig
+    should_stop: ShouldStop | None
+    began: float  # of time.perf_counter
+
+    @property
+    def seconds(self) -> float:
+        """Since the call began."""
+        return time.perf_counter() - self.began
+
+    def spent(self, steps: int) -> str | None:
+        """Which limit is reached after this call's `steps`, one of `INTERRUPTIONS`; None: none is."""
+        if self.should_stop is not None and self.should_stop():
+            return "should_stop"
+        if self.config.max_steps is not None and steps >= self.config.max_steps:
+            return "max_steps"
+        return (
+            "max_seconds" if self.config.max_seconds is not None and self.seconds >= self.config.max_seconds else None
+        )
+
+
 def train(
-    engine: Engine,
-    rows: Rows,
-    heldout: np.ndarray,
-    start: VectorState,
-    anchor: np.ndarray,
-    profile: np.ndarray,
-    config: PersonalizeConfig,
+    training: Training,
+    at: Progress,
+    budget: Budget,
     on_step: OnStep | None = None,
-    should_stop: ShouldStop | None = None,
-) -> Outcome:
+    on_progress: OnProgress | None = None,
+) -> tuple[Outcome, Progress]:
     """Trains a vector and weighs it against the cloud model.
 
     Args:
-      engine: the model.
-      rows: all N rows, oldest first.
-      heldout: [N] bool, True for rows that are not trained on.
-      start: vector and optimiser state to go on from.
-      anchor: [K] that `pull` draws towards.
-      profile: [P] int32.
-      config: every value filled in but `patience`.
+      training: rows and settings.
+      at: where to go on, `training.begin(...)` or where an earlier call stopped.
+      budget: asked before every step; what was trained until it is spent is weighed like a whole epoch.
       on_step: called after every step.
-      should_stop: asked before every step; what was trained until then is weighed like a whole epoch.
+      on_progress: called after every step, with all that is needed to go on from there.
 
     Returns:
-      The vector with the lowest held-out loss among those after each epoch, and `start` if it had been trained
-      before; without held-out rows the newest, with gate 0. If a loss or a state is not sound, training ends there
-      and that epoch does not count.
+      What to put into use: the vector with the lowest held-out loss among those after each epoch, and the one from
+      before if it had been trained; without held-out rows the newest, with gate 0. If a loss or a state is not sound,
+      training ends there and that epoch does not count. And where to go on, should the budget have been spent.
     """
-    began = time.perf_counter()
-    training, heldout = np.flatnonzero(~heldout), np.flatnonzero(heldout)
-    rows = encode(engine, rows, profile)
-    pull = float(np.float32(config.pull / max(1, len(training))))
-    schedule = training_schedule(len(training), engine.manifest.train_batch, config.epochs, config.seed)
-    cloud_loss = heldout_loss(engine, rows, heldout, start, gate=0.0)
-    best, best_loss, best_epoch = start, math.inf, None
-    if len(heldout) and start.step[0] > 0:
-        best_loss = _or_inf(heldout_loss(engine, rows, heldout, start, gate=1.0))
-    state, steps, losses, heldout_losses = start, 0, [], []
-    stopped = "finished" if len(training) else "no samples"
-    failure = None
-    for epoch, order in enumerate(schedule if len(training) else ()):
-        batch_losses = []
-        for step, chosen in enumerate(order):
-            if should_stop is not None and should_stop():
-                stopped = "should_stop"
-                break
-            batch = rows.batch(np.where(chosen >= 0, training[chosen], -1))
-            loss, state = engine.train(state, batch, config.learning_rate, anchor, pull)
-            if not (math.isfinite(loss) and state.sound):
-                stopped, failure = "diverged", steps
-                break
-            steps += 1
-            batch_losses.append(loss * batch.weights.sum())
-            if on_step is not None:
-                on_step(epoch, step, loss)
-        if failure is not None or not batch_losses:
+    before, failure = at.steps, None
+    while not (stopped := training.over(at) or budget.spent(at.steps - before)):
+        try:
+            loss, after = training.step(at)
+        except DivergedError:
+            stopped, failure = "diverged", at.steps
             break
-        losses.append(float(np.sum(batch_losses) / (order[: len(batch_losses)] >= 0).sum()))
-        if len(heldout):
-            heldout_losses.append(_or_inf(heldout_loss(engine, rows, heldout, state, gate=1.0)))
-        if not len(heldout) or heldout_losses[-1] < best_loss:
-            best, best_epoch = state, epoch
-            best_loss = heldout_losses[-1] if len(heldout) else best_loss
-        elif config.patience is not None and epoch - (-1 if best_epoch is None else best_epoch) >= config.patience:
-            stopped = "patience"
-        if stopped != "finished":
-            break
-    personal_loss = best_loss if math.isfinite(best_loss) else None
-    evidence = Evidence(len(heldout), cloud_loss, personal_loss)
-    gate = decide_gate(evidence, config.gate_margin)
+        if on_step is not None:
+            on_step(at.epoch, at.step, loss)
+        if on_progress is not None:
+            on_progress(after)
+        at = after
+    shown = training.end_epoch(at) if stopped in INTERRUPTIONS else at
+    evidence = Evidence(len(training.heldout), shown.cloud_loss, shown.best_loss)
+    gate = decide_gate(evidence, budget.config.gate_margin)
     report = Report(
         stopped=stopped,
-        samples=len(training),
-        heldout_samples=len(heldout),
-        steps=steps,
-        losses=tuple(losses),
-        heldout_losses=tuple(heldout_losses),
-        best_epoch=best_epoch,
-        cloud_loss=cloud_loss,
-        personal_loss=personal_loss,
+        samples=len(training.training),
+        heldout_samples=len(training.heldout),
+        steps=at.steps,
+        losses=shown.losses,
+        heldout_losses=shown.heldout_losses,
+        best_epoch=shown.best_epoch,
+        cloud_loss=shown.cloud_loss,
+        personal_loss=shown.best_loss,
         gate=gate,
-        seconds=time.perf_counter() - began,
+        seconds=budget.seconds,
         step_of_failure=failure,
+        steps_before=before,
+        peak_memory=peak_memory(),
     )
-    return Outcome(best, evidence, gate, report)
+    return Outcome(shown.best, evidence, gate, report), at
 
 
-def decide_gate(evidence: Evidence, margin: float) -> float:
-    """1 if the personal model beat the cloud model by more than the margin on held-out rows, else 0; no rows, no
-    evidence, 0."""
-    if evidence.cloud_loss is None or evidence.personal_loss is None:
-        return 0.0
-    return float(evidence.personal_loss < evidence.cloud_loss - margin)
-
-
-def held_out_evidence(
-    engine: Engine, rows: Rows, heldout: np.ndarray, state: VectorState, profile: np.ndarray
-) -> Evidence:
-    """What the held-out rows ([N] bool) say of a vector that is not being trained."""
-    chosen = np.flatnonzero(heldout)
-    encoded = encode(engine, rows, profile)
-    cloud, personal = (heldout_loss(engine, encoded, chosen, state, gate) for gate in (0.0, 1.0))
-    return Evidence(len(chosen), cloud, personal if personal is not None and math.isfinite(personal) else None)
-
-
-def heldout_loss(
-    engine: Engine, rows: EncodedRows, chosen: np.ndarray, state: VectorState, gate: float
-) -> float | None:
-    """Mean log loss of the rows `chosen`; None if there are none."""
-    if not len(chosen):
+def peak_memory() -> int | None:
+    """Largest resident size of this process so far, in bytes; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
         return None
-    width, total = engine.manifest.train_batch, 0.0
-    for begin in range(0, len(chosen), width):
-        part = chosen[begin : begin + width]
-        batch = rows.batch(np.pad(part, (0, width - len(part)), constant_values=-1))
-        logits = engine.evaluate(state, batch.hidden, gate)[: len(part)]
-        total += float(log_loss(logits, batch.labels[: len(part)]).sum())
-    return total / len(chosen)
-
-
-def log_loss(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Binary cross-entropy on logits, in nats, element by element; stable for any logit."""
-    logits = np.asarray(logits, np.float64)
-    with np.errstate(invalid="ignore"):  # an infinite logit gives NaN, which the caller looks for
-        return np.maximum(logits, 0.0) - logits * labels + np.log1p(np.exp(-np.abs(logits)))
-
-
-def _or_inf(loss: float | None) -> float:
-    return loss if loss is not None and math.isfinite(loss) else math.inf
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,12 +1,8 @@
 """The device's state file: its vector and what belongs to it, a few hundred bytes, always the old one or the new.
 
-Layout, little-endian: 8 bytes "DCCLDEV\\0", uint32 schema, uint32 K, uint32 length of the JSON that follows, the
-JSON, float32 [4, K] (vector, first moment, second moment, anchor), SHA-256 of all that is before it.
+A record (record.py) of the magic "DCCLDEV\\0" and float32 [4, K]: vector, first moment, second moment, anchor.
 """
 
-import hashlib
-import json
-import struct
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,11 +12,10 @@ import numpy as np
 from device_runtime.engine import VectorState
 from device_runtime.errors import StateError
 from device_runtime.files import read_file, replace_file
+from device_runtime.record import pack, unpack
 
 MAGIC = b"DCCLDEV\0"
 SCHEMA = 1
-_HEADER = struct.Struct("<8sIII")
-_DIGEST = 32
 
 
 @dataclass(frozen=True)
@@ -75,33 +70,22 @@ class DeviceState:
             "opening": self.opening,
             "previous_bundle": self.previous_bundle.hex(),
         }
-        text = json.dumps(facts, separators=(",", ":")).encode()
-        body = _HEADER.pack(MAGIC, SCHEMA, len(self.anchor), len(text)) + text
-        body += np.concatenate(arrays).astype("<f4").tobytes()
-        return body + hashlib.sha256(body).digest()
+        return pack(MAGIC, SCHEMA, facts, arrays)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "DeviceState":
         """Raises StateError if the bytes are not a whole state of this schema."""
-        if len(content) < _HEADER.size + _DIGEST or content[:8] != MAGIC:
-            raise StateError(f"not a device state ({len(content)} bytes)")
-        _, schema, length, text_size = _HEADER.unpack_from(content)
-        if schema != SCHEMA:
-            raise StateError(f"expected schema {SCHEMA}, got {schema}")
-        body = content[:-_DIGEST]
-        if len(body) != _HEADER.size + text_size + 16 * length or hashlib.sha256(body).digest() != content[-_DIGEST:]:
-            raise StateError("damaged: its length or checksum is wrong")
-        arrays = np.frombuffer(body, "<f4", offset=_HEADER.size + text_size).astype(np.float32).reshape(4, length)
+        facts, arrays = unpack(content, MAGIC, SCHEMA, 4)
         try:
-            return cls._of(json.loads(body[_HEADER.size :][:text_size]), arrays)
+            return cls._of(facts, arrays)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise StateError(f"damaged: it does not hold what a state holds ({error})") from error
 
     @classmethod
-    def _of(cls, facts: dict[str, Any], arrays: np.ndarray) -> "DeviceState":
+    def _of(cls, facts: dict[str, Any], arrays: list[np.ndarray]) -> "DeviceState":
         if not np.isfinite(arrays).all():
             raise ValueError("a value is not finite")
-        vector, first, second, anchor = (row.copy() for row in arrays)
+        vector, first, second, anchor = arrays
         step = np.array([facts.pop("step")], np.float32)
         return cls(
             **facts

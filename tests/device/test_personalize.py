@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from device_runtime import Device, InputError, PersonalizeConfig, training_schedule
-from device_runtime.personalize import decide_gate, log_loss
 from device_runtime.state import Evidence
+from device_runtime.weighing import decide_gate, log_loss
 
 K, T, B = 4, 5, 4
 UNUSED = {"unused": np.zeros(1, np.float32)}
