@@ -1,6 +1,5 @@
 """The message authentication codes of what devices send: HMAC-SHA256 over the serialised bytes as they travel."""
 
-import hashlib
 import hmac
 
 from protos import dccl_pb2
@@ -35,4 +34,4 @@ def verify_key_change(signed: dccl_pb2.SignedKeyChange, key: bytes) -> bool:
 def _mac(body: bytes, key: bytes) -> bytes:
     if len(key) != KEY_BYTES:
         raise ValueError(f"key: expected {KEY_BYTES} bytes, got {len(key)}")
-    return hmac.new(key, body, hashlib.sha256).digest()
+    return hmac.digest(key, body, "sha256")

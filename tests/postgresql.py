@@ -1,5 +1,6 @@
 """A PostgreSQL server of the tests' own, on a socket in a temporary folder, from Debian's packages."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -21,19 +22,21 @@ class Cluster:
         if not found:
             pytest.skip(f"PostgreSQL is not installed; {INSTALL}")
         self._bin = found[-1]
-        # initdb refuses root; Debian's package brings the user.
-        self._as_user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+        # It refuses to run as root; Debian's package brings the user.
+        self._user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}
         self.folder = Path(tempfile.mkdtemp(prefix="dccl-postgresql-"))
-        if self._as_user:
-            shutil.chown(self.folder, "postgres")
-        self._run("initdb", "-D", self._data, "-A", "trust", "-U", "dccl", "-N", "-E", "UTF8", "--locale=C")
+        if self._user:
+            shutil.chown(self.folder, "postgres", "postgres")
+        initdb = [self._bin / "initdb", "-D", self._data, "-A", "trust", "-U", "dccl", "-N", "-E", "UTF8", "--locale=C"]
+        subprocess.run(initdb, check=True, capture_output=True, cwd="/", **self._user)
         standard = {"listen_addresses": "", "unix_socket_directories": str(self.folder), "max_connections": "50"}
-        self._options = " ".join(f"-c {name}='{value}'" for name, value in (standard | settings).items())
+        self._options = [f"--{name}={value}" for name, value in (standard | settings).items()]
         self.start()
 
     @property
-    def _data(self) -> str:
-        return str(self.folder / "data")
+    def process(self) -> int:
+        """Number of the server's first process."""
+        return self._server.pid
 
     def url(self, schema: str = "public") -> str:
         """Of a schema, which need not exist yet."""
@@ -46,31 +49,40 @@ class Cluster:
         subprocess.run(command, check=True, capture_output=True)
 
     def start(self) -> None:
-        """Starts the server, after a kill too."""
-        log = str(self.folder / "log")
-        self._run("pg_ctl", "-D", self._data, "-o", self._options, "-l", log, "-w", "-t", "60", "start")
+        """Starts the server, after a kill too; returns when it answers."""
+        # A child of this process, which so can wait for its end: a killed one that nobody has waited for still holds
+        # its lock.
+        log = (self.folder / "log").open("ab")
+        command = [self._bin / "postgres", "-D", self._data, *self._options]
+        self._server = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", **self._user)
+        log.close()
+        ready = [self._bin / "pg_isready", "-q", "-h", self.folder, "-U", "dccl", "-d", "postgres"]
+        end = time.monotonic() + 60.0
+        while subprocess.run(ready).returncode:
+            told = (self.folder / "log").read_text()
+            assert self._server.poll() is None, told
+            assert time.monotonic() < end, told
+            time.sleep(0.05)
 
     def kill(self) -> None:
         """kill -9 of the server and of the processes that it started."""
-        first = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
-        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
-        for process in [first, *map(int, children)]:
-            os.kill(process, signal.SIGKILL)
-        while any(_alive(process) for process in [first, *map(int, children)]):
+        children = Path(f"/proc/{self.process}/task/{self.process}/children").read_text().split()
+        for process in [self.process, *map(int, children)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self._server.wait()
+        while any(_alive(process) for process in map(int, children)):
             time.sleep(0.01)
 
     def stop(self) -> None:
         """Stops the server and removes its folder."""
-        self._run("pg_ctl", "-D", self._data, "-m", "immediate", "-w", "stop")
+        self._server.send_signal(signal.SIGINT)  # "fast": ends connections
+        self._server.wait(60)
         shutil.rmtree(self.folder)
 
-    def _run(self, program: str, *arguments: str) -> None:
-        # Not to a pipe: the server would inherit it, and whoever reads to its end would wait for ever.
-        command = [*self._as_user, str(self._bin / program), *arguments]
-        with tempfile.TemporaryFile() as output:
-            done = subprocess.run(command, stdout=output, stderr=output, cwd="/")
-            output.seek(0)
-            assert done.returncode == 0, output.read().decode()
+    @property
+    def _data(self) -> str:
+        return str(self.folder / "data")
 
 
 def _alive(process: int) -> bool:

