@@ -204,8 +204,7 @@ class Victim:
             shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(self.state, copy)
             if not keep:
-                for file in copy.glob("checkpoint*"):
-                    file.unlink()
+                (copy / "training.bin").unlink(missing_ok=True)
             with open_device(copy) as device:
                 device.personalize(CONFIG)
                 vectors.append(device.vector)
