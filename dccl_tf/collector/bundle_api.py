@@ -41,16 +41,13 @@ async def by_identity(request: Request) -> Response:
 
 def _file(request: Request, release: Release, headers: dict[str, str]) -> Response:
     """Answers with the file of a release, part of it, or that the device has it."""
-    coding = negotiation.coding(request.headers.get("accept-encoding"), release.sizes)
-    size, tag = release.sizes[coding], _tag(release, coding)
-    headers |= {"ETag": f'"{tag}"', "Accept-Ranges": "bytes", "Dccl-Bundle": release.bundle.hex()}
+    coding, wanted = _coding_and_range(request, release)
+    size = release.sizes[coding]
+    headers |= {"ETag": f'"{_tag(release, coding)}"', "Accept-Ranges": "bytes", "Dccl-Bundle": release.bundle.hex()}
     if _has(request.headers.get("if-none-match"), (_tag(release, coding) for coding in release.sizes)):
         return Response(None, 304, headers)
     if coding != "identity":
         headers["Content-Encoding"] = coding
-    wanted = request.headers.get("range")
-    if "if-range" in request.headers and tag not in negotiation.tags(request.headers["if-range"]):
-        wanted = None
     try:
         part = negotiation.byte_range(wanted, size)
     except negotiation.UnsatisfiableRange as error:
@@ -64,6 +61,22 @@ def _file(request: Request, release: Release, headers: dict[str, str]) -> Respon
         return Response(None, status, headers, "application/zip")
     pieces = request.app.state.collector.files.read(release.bundle, coding, first, count)
     return StreamingResponse(pieces, status, headers, "application/zip")
+
+
+def _coding_and_range(request: Request, release: Release) -> tuple[str, str | None]:
+    """The content coding to answer in, and the Range header if it counts.
+
+    A part of a compressed file is of use to that client alone that has the part before it, and says so by If-Range;
+    whoever asks for a range without it means the plain file.
+    """
+    negotiated = negotiation.coding(request.headers.get("accept-encoding"), release.sizes)
+    wanted, condition = request.headers.get("range"), request.headers.get("if-range")
+    if wanted is None:
+        return negotiated, None
+    if condition is None:
+        return "identity", wanted
+    begun = [coding for coding in release.sizes if _tag(release, coding) in negotiation.tags(condition)]
+    return (begun[0], wanted) if begun else (negotiated, None)
 
 
 def _has(if_none_match: str | None, tags: Iterable[str]) -> bool:

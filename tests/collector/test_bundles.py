@@ -99,6 +99,26 @@ def test_a_broken_download_goes_on_where_it_stopped(client, publish):
     assert first.content + rest.content == whole.content
 
 
+def test_a_compressed_download_goes_on_compressed(client, publish):
+    publish()
+    whole = fetched(client).content
+    accept = {"Accept-Encoding": "br", "Dccl-Device-Id": "d1"}
+    with client.stream("GET", "/v1/bundle", headers=accept) as answer:
+        raw, tag = b"".join(answer.iter_raw()), answer.headers["etag"]
+    rest = accept | {"Range": "bytes=1000-", "If-Range": tag}
+    with client.stream("GET", "/v1/bundle", headers=rest) as answer:
+        assert (answer.status_code, answer.headers["content-encoding"]) == (206, "br")
+        assert brotli.decompress(raw[:1000] + b"".join(answer.iter_raw())) == whole
+
+
+def test_a_range_alone_is_of_the_plain_file(client, publish):
+    """Many clients accept codings without being asked, and could not decode a part."""
+    publish()
+    answer = fetched(client, Range="bytes=10-19", **{"Accept-Encoding": "br, gzip"})
+    assert "content-encoding" not in answer.headers
+    assert answer.content == fetched(client).content[10:20]
+
+
 def test_a_download_that_was_overtaken_by_a_new_bundle_begins_again(client, publish):
     publish()
     tag = fetched(client).headers["etag"]
