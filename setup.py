@@ -42,7 +42,14 @@ SERVICE = [
     "prometheus-client>=0.21,<1",
     "structlog>=24.4",
 ]
-DEV = ["pytest>=8,<10", "hypothesis>=6.100,<7", "ruff>=0.12,<1", "ai-edge-litert>=2.0,<3"]
+DEV = [
+    "pytest>=8,<10",
+    "hypothesis>=6.100,<7",
+    "ruff>=0.12,<1",
+    "ai-edge-litert>=2.0,<3",
+    "httpx>=0.27,<1",
+    "schemathesis>=4,<5",
+]
 
 SCRIPTS = {
     "dccl-run": "run_dccl",

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 from protos import dccl_pb2
@@ -67,3 +68,10 @@ class Uploader(threading.Thread):
                 assert receipt.status in (dccl_pb2.Receipt.ACCEPTED, dccl_pb2.Receipt.DUPLICATE), receipt
                 self.acknowledged = sequence
                 sequence += 1
+
+
+def wait_for(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)

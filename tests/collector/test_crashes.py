@@ -1,13 +1,11 @@
 """What was acknowledged is kept, whoever is killed."""
 
-import time
-
 import pytest
 
 from dccl_tf.vectors import KeyVault, VectorStore
 from tests.collector.bundles import TINY_K, tiny_identity
 from tests.collector.devices import SmallDevice
-from tests.collector.served import Served, Uploader
+from tests.collector.served import Served, Uploader, wait_for
 from tests.postgresql import Cluster
 
 
@@ -24,13 +22,6 @@ def held(store):
     """The number of each device's upload in the store."""
     found = store.newest(tiny_identity())
     return dict(zip(found.device_ids, found.sequences.tolist(), strict=True))
-
-
-def wait_for(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_acknowledged_uploads_survive_a_kill_of_the_server(url, tmp_path):
