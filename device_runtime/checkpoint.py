@@ -18,7 +18,7 @@ import numpy as np
 from device_runtime.engine import VectorState
 from device_runtime.errors import StateError
 from device_runtime.files import read_file, replace_file
-from device_runtime.record import pack, unpack
+from device_runtime.record import pack, typed, unpack
 from device_runtime.training import Progress
 
 MAGIC = b"DCCLCKP\0"
@@ -79,8 +79,8 @@ class Checkpoint:
             steps = [np.array([step], np.float32) for step in facts["steps"]]
             states = [VectorState(*arrays[3 * i : 3 * i + 3], step) for i, step in enumerate(steps)]
             values = {name: tuple(v) if isinstance(v, list) else v for name, v in facts["progress"].items()}
-            progress = Progress(**dict(zip(_STATES, states, strict=True)), **values)
-            return cls(Task(**facts["task"]), tuple(facts["fits"]), progress)
+            progress = typed(Progress, values, **dict(zip(_STATES, states, strict=True)))
+            return cls(typed(Task, facts["task"]), tuple(facts["fits"]), progress)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise StateError(f"damaged: it does not hold what a checkpoint holds ({error})") from error
 

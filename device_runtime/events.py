@@ -47,4 +47,12 @@ class EventLog:
     def newest(self, count: int) -> list[Event]:
         """The newest `count` events, oldest of them first."""
         rows = self._database.query("SELECT time, kind, facts FROM events ORDER BY number DESC LIMIT ?", (count,))
-        return [Event(when, kind, json.loads(facts)) for when, kind, facts in reversed(rows)]
+        return [Event(when, kind, _read(facts)) for when, kind, facts in reversed(rows)]
+
+
+def _read(facts: Any) -> dict[str, Any]:
+    """The facts; where the disk has damaged them, what is left, since the other events are worth reading."""
+    try:
+        return dict(json.loads(facts))
+    except (ValueError, TypeError):
+        return {"unreadable": str(facts)}

@@ -56,14 +56,20 @@ def training_schedule(samples: int, batch: int, epochs: int, seed: int = 0) -> n
     for name, value, least in (("samples", samples, 0), ("batch", batch, 1), ("epochs", epochs, 0), ("seed", seed, 0)):
         if value != int(value) or value < least:
             raise InputError(f"{name}: expected a whole number of at least {least}, got {value!r}")
-    steps = -(-samples // batch)
-    order = np.full((epochs, steps * batch), -1, np.int32)
-    rows = np.arange(samples, dtype=np.uint64)
+    schedule = np.empty((epochs, -(-samples // batch), batch), np.int32)
     for epoch in range(epochs):
-        start = mix64(np.uint64((seed + (epoch << 32)) & _MASK))
-        with np.errstate(over="ignore"):
-            order[epoch, :samples] = np.argsort(mix64(rows + start), kind="stable")
-    return order.reshape(epochs, steps, batch)
+        schedule[epoch] = epoch_schedule(samples, batch, epoch, seed)
+    return schedule
+
+
+def epoch_schedule(samples: int, batch: int, epoch: int, seed: int = 0) -> np.ndarray:
+    """The order of one epoch, [steps, B]; see `training_schedule`."""
+    order = np.full(-(-samples // batch) * batch, -1, np.int32)
+    start = mix64(np.uint64((seed + (epoch << 32)) & _MASK))
+    with np.errstate(over="ignore"):
+        keys = mix64(np.arange(samples, dtype=np.uint64) + start)
+    order[:samples] = np.argsort(keys, kind="stable")
+    return order.reshape(-1, batch)
 
 
 def mix64(x: np.ndarray) -> np.ndarray:

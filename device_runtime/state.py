@@ -12,7 +12,7 @@ import numpy as np
 from device_runtime.engine import VectorState
 from device_runtime.errors import StateError
 from device_runtime.files import read_file, replace_file
-from device_runtime.record import pack, unpack
+from device_runtime.record import pack, typed, unpack
 
 MAGIC = b"DCCLDEV\0"
 SCHEMA = 1
@@ -87,15 +87,15 @@ class DeviceState:
             raise ValueError("a value is not finite")
         vector, first, second, anchor = arrays
         step = np.array([facts.pop("step")], np.float32)
-        return cls(
-            **facts
-            | {
-                "bundle": bytes.fromhex(facts["bundle"]),
-                "previous_bundle": bytes.fromhex(facts["previous_bundle"]),
-                "evidence": Evidence(**facts["evidence"]),
-                "current": VectorState(vector, first, second, step),
-                "anchor": anchor,
-            }
+        bundle, previous = (bytes.fromhex(facts.pop(name)) for name in ("bundle", "previous_bundle"))
+        return typed(
+            cls,
+            facts,
+            bundle=bundle,
+            previous_bundle=previous,
+            evidence=typed(Evidence, facts.pop("evidence")),
+            current=VectorState(vector, first, second, step),
+            anchor=anchor,
         )
 
 

@@ -3,14 +3,15 @@ later, bit for bit (docs/protocol.md, Personalisation).
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from device_runtime.encoded import EncodedRows
 from device_runtime.engine import Engine, VectorState
-from device_runtime.schedule import training_schedule
+from device_runtime.schedule import epoch_schedule
 from device_runtime.weighing import finite, heldout_loss
 
 
@@ -49,11 +50,15 @@ class Training:
     pull: float  # shared by the training rows
     seed: int
     patience: int | None
+    _order: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)  # of the newest epoch
 
-    @cached_property
-    def schedule(self) -> np.ndarray:
-        """[epochs, steps, B] places in `training`, -1 for padding."""
-        return training_schedule(len(self.training), self.engine.manifest.train_batch, self.epochs, self.seed)
+    def schedule(self, epoch: int) -> np.ndarray:
+        """[steps, B] places in `training`, -1 for padding. Of one epoch at a time: there may be any number of them, to
+        be ended by a budget."""
+        if self._order.get("epoch") != epoch:
+            order = epoch_schedule(len(self.training), self.engine.manifest.train_batch, epoch, self.seed)
+            self._order.update(epoch=epoch, order=order)
+        return self._order["order"]
 
     @cached_property
     def pull_of_a_step(self) -> float:
@@ -72,7 +77,7 @@ class Training:
         since = at.epoch if at.best_epoch is None else at.epoch - 1 - at.best_epoch
         if at.step == 0 and at.epoch and self.patience is not None and since >= self.patience:
             return "patience"
-        return "finished" if at.epoch == self.epochs else None
+        return "finished" if at.epoch >= self.epochs else None
 
     def step(self, at: Progress) -> tuple[float, Progress]:
         """Does a step, and what belongs to the end of an epoch after its last one.
@@ -83,7 +88,8 @@ class Training:
         Raises:
           DivergedError: training ends here, and the epoch does not count.
         """
-        chosen = self.schedule[at.epoch, at.step]
+        schedule = self.schedule(at.epoch)
+        chosen = schedule[at.step]
         batch = self.rows.batch(np.where(chosen >= 0, self.training[chosen], -1))
         loss, current = self.engine.train(at.current, batch, self.learning_rate, self.anchor, self.pull_of_a_step)
         if not (math.isfinite(loss) and current.sound):
@@ -95,13 +101,13 @@ class Training:
             steps=at.steps + 1,
             epoch_loss=at.epoch_loss + loss * float(batch.weights.sum()),
         )
-        return loss, self.end_epoch(after) if after.step == self.schedule.shape[1] else after
+        return loss, self.end_epoch(after) if after.step == len(schedule) else after
 
     def end_epoch(self, at: Progress) -> Progress:
         """Weighs the vector as after a whole epoch; nothing to do if no step was done since the last one."""
         if not at.step:
             return at
-        rows = int((self.schedule[at.epoch, : at.step] >= 0).sum())
+        rows = int((self.schedule(at.epoch)[: at.step] >= 0).sum())
         heldout = self._heldout_loss(at.current, gate=1.0)
         after = replace(at, epoch=at.epoch + 1, step=0, epoch_loss=0.0, losses=(*at.losses, at.epoch_loss / rows))
         if heldout is None:  # the newest is kept
