@@ -209,7 +209,10 @@ class Din(keras.Model):
                 hidden = self.activation(layer(self.dropout(hidden, training=training)))
                 hidden = apply_patch(hidden, at.get(index), gate)
         logits = self.logit(hidden)
-        return tf.reshape(logits, [-1] if logits.shape.rank == 2 else [-1, logits.shape[1]])
+        if logits.shape.rank == 2:
+            return tf.reshape(logits, [-1])
+        rows = logits.shape[1]
+        return tf.reshape(logits, [-1, tf.shape(logits)[1] if rows is None else rows])
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, "config": asdict(self.config)}

@@ -84,6 +84,17 @@ def test_devices_at_once_do_not_matter(log):
     np.testing.assert_array_equal(one.gates, many.gates)
 
 
+def test_parts_of_several_sizes_do_not_matter(log):
+    """Graphs are compiled once for parts whose devices have 30 rows and parts whose devices have 4."""
+    config = settings("liked", devices_at_once=6)
+    cloud = untrained(log, config)
+    stop = np.where(np.arange(USERS) < 11, 35, 9)
+    data = training_data(log, config, Span(np.full(USERS, 5), stop), seed=7)
+    together, apart = (fleet.personalize(cloud, [data], c.fleet) for c in (settings("liked"), config))
+    np.testing.assert_allclose(apart.vectors, together.vectors, atol=1e-5)
+    assert sorted(set(apart.samples)) == [4, 24]  # a fifth of 30 is held out, of 4 nothing
+
+
 def test_no_epochs_only_weigh(log):
     config = settings("liked", epochs=0)
     cloud = untrained(log, config)
