@@ -71,5 +71,6 @@ def windows(rows: Rows, size: int) -> Iterator[tuple[np.ndarray, Window]]:
 
 def _cut(sequence: np.ndarray, begin: int, length: int) -> np.ndarray:
     """`length` values from `begin` on, zeros where the sequence ends before."""
-    part = sequence[begin : begin + length]
-    return np.pad(part, (0, length - len(part)))
+    part, cut = sequence[begin : begin + length], np.zeros(length, sequence.dtype)
+    cut[: len(part)] = part
+    return cut

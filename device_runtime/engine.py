@@ -35,8 +35,8 @@ class VectorState(NamedTuple):
     def sound(self) -> bool:
         """False once training has diverged: a value is not finite, is the largest float32 (at which the builtin
         kernels of TFLite stop instead of giving infinity), or a vector's is beyond all use."""
-        largest = [float(np.abs(part).max(initial=0.0)) for part in self]  # NaN compares as False
-        return largest[0] < VECTOR_LIMIT and all(value < _LARGEST for value in largest)
+        sizes = np.abs(np.concatenate(self))
+        return bool(sizes[: len(self.vector)].max() < VECTOR_LIMIT and sizes.max() < _LARGEST)  # NaN is not less
 
 
 class Window(NamedTuple):

@@ -11,6 +11,7 @@ Arrays = dict[str, np.ndarray]
 
 TRAIN_STEPS = 5
 TOLERANCE = 1e-4  # kernels of another processor or runtime add up in another order
+_PLACES, _NEIGHBOURS = 8, 8
 
 
 def golden_calls(config: DinConfig, sizes: Sizes, length: int, seed: int = 0) -> list[tuple[str, Arrays]]:
@@ -27,7 +28,8 @@ def golden_calls(config: DinConfig, sizes: Sizes, length: int, seed: int = 0) ->
     """
     rng = np.random.default_rng(seed)
     batch, width, unused = sizes.train_batch, config.junction_widths[0], {"unused": np.zeros(1, np.float32)}
-    history = rng.integers(1, config.items + 2, (batch, config.history_length)).astype(np.int32)
+    items = _items(config.items)
+    history = rng.choice(items, (batch, config.history_length))
     seen = rng.integers(0, config.history_length + 1, batch)  # items of each history; the rest is padding
     seen[0] = 0
     history *= np.arange(config.history_length) >= config.history_length - seen[:, None]
@@ -36,8 +38,8 @@ def golden_calls(config: DinConfig, sizes: Sizes, length: int, seed: int = 0) ->
     if config.history_labels:
         rows["history_labels"] = rng.integers(0, 2, history.shape).astype(np.int32) * (history > 0)
     user = {name: values[-1:] for name, values in rows.items()} | {"profile": profile}
-    candidates = rng.integers(1, config.items + 2, (1, sizes.candidates)).astype(np.int32)
-    rows |= {"profile": profile, "candidates": rng.integers(1, config.items + 2, batch).astype(np.int32)}
+    candidates = rng.choice(items, (1, sizes.candidates))
+    rows |= {"profile": profile, "candidates": rng.choice(items, batch)}
     vector = rng.normal(0.0, 0.5, length).astype(np.float32)
 
     def gate(value: float) -> Arrays:
@@ -50,7 +52,7 @@ def golden_calls(config: DinConfig, sizes: Sizes, length: int, seed: int = 0) ->
         "anchor": vector,
         "pull": np.array([0.1], np.float32),
     }
-    log = rng.integers(0, config.items + 2, (1, config.history_length + batch - 1)).astype(np.int32)
+    log = rng.choice(items, (1, config.history_length + batch - 1))
     log *= np.arange(log.size) >= config.history_length // 2  # the first rows have a short history
     window = {"history": log, "profile": profile, "candidates": rows["candidates"]}
     if config.history_labels:
@@ -83,6 +85,14 @@ def golden_calls(config: DinConfig, sizes: Sizes, length: int, seed: int = 0) ->
         ("get", unused),
         *rank,
     ]
+
+
+def _items(count: int) -> np.ndarray:
+    """Model ids int32: some neighbours at each of some places of the table of V = `count` items, and the id out of the
+    vocabulary. So a replay needs few pages of the file in a phone's memory."""
+    first = np.linspace(1, max(1, count - _NEIGHBOURS + 1), _PLACES).astype(np.int32)
+    near = first[:, None] + np.arange(min(_NEIGHBOURS, count), dtype=np.int32)
+    return np.append(np.unique(near), np.int32(count + 1))
 
 
 def as_message(calls: list[tuple[str, Arrays]], outputs: list[Arrays] | None = None) -> dccl_pb2.Goldens:
