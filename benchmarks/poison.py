@@ -125,8 +125,8 @@ class Seed:
             learn_jointly(model, log, seed, run_config.joined(self.split, "all"), self.valid, teachers)
             student = model.cloud
         else:
+            keras.utils.set_random_seed(config.seed + arm.order)  # before the copy, which draws dropout's seeds
             student = self.cloud.copy()
-            keras.utils.set_random_seed(config.seed + arm.order)
             data = run_config.training_data(log, config, self.split.rounds[0], config.seed + arm.order)
             beta = config.beta if teachers else 0.0
             distill_cloud(

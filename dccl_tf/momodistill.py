@@ -16,7 +16,7 @@ from dccl_tf.teachers import PersonalModels, Teachers, refuse_own_student
 from dccl_tf.trainer import Batch, FitOptions, History, LossFunction, TrainConfig, fit
 from dccl_tf.training_data import TrainingData
 
-__all__ = ["BasisLearner", "Teachers", "distill_cloud", "learn_basis"]
+__all__ = ["BasisLearner", "Teachers", "basis_loss", "cloud_loss", "distill_cloud", "learn_basis"]
 
 
 def distill_cloud(
@@ -34,14 +34,19 @@ def distill_cloud(
       ValueError: a teacher is made of `cloud` itself, whose weights are about to change.
     """
     refuse_own_student(teachers, cloud)
+    variables, loss = cloud.din.trainable_variables, cloud_loss(cloud, teachers, beta)
+    return fit(cloud, variables, loss, data, config, steps=data.steps, **{"name": "distill"} | options)
+
+
+def cloud_loss(cloud: CloudModel, teachers: PersonalModels, beta: float) -> LossFunction:
+    """The loss of Eq. 5."""
 
     def loss(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         logits = cloud(batch, training=True)
         values = cross_entropy(logits, batch["targets"]) + beta * teachers.divergence(batch, logits)
         return weighted_sum(values, batch["weights"])
 
-    variables = cloud.din.trainable_variables
-    return fit(cloud, variables, loss, data, config, steps=data.steps, **{"name": "distill"} | options)
+    return loss
 
 
 def learn_basis(
@@ -86,7 +91,7 @@ def learn_basis(
         )
     model = BasisLearner(cloud, users=len(data.log.users) if simulate else 0)
     variables = [*cloud.metapatch.trainable_variables, *cloud.encoder.trainable_variables, *model.trainable_offsets]
-    loss = _basis_loss(model, teachers, beta, pull / data.samples_of_users())
+    loss = basis_loss(model, teachers, beta, pull / data.samples_of_users())
     return fit(model, variables, loss, data, config, steps=data.steps, **{"name": "basis"} | options)
 
 
@@ -119,7 +124,8 @@ class BasisLearner(keras.Model):
         return self.cloud(batch, theta=start + delta), 0.5 * tf.reduce_sum(delta * delta, axis=-1)
 
 
-def _basis_loss(model: BasisLearner, teachers: PersonalModels | None, beta: float, pull: np.ndarray) -> LossFunction:
+def basis_loss(model: BasisLearner, teachers: PersonalModels | None, beta: float, pull: np.ndarray) -> LossFunction:
+    """The loss of Eq. 7; pull [U] is what each sample of a user carries of the offsets' prior."""
     pull = tf.constant(pull, tf.float32)  # [U]
 
     def loss(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:

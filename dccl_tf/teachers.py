@@ -178,7 +178,9 @@ class _Table:
 
     @classmethod
     def of(cls, source: Uploads, users: int, trust: Trust) -> "_Table":
-        uploaded = source.uploaded
+        uploaded, length = source.uploaded, source.cloud.metapatch.length
+        if len(uploaded) and uploaded.vectors.shape[1] != length:
+            raise ValueError(f"sources: expected vectors of {length} floats, got {uploaded.vectors.shape[1]}")
         owners = owners_of(uploaded.device_ids, users)
         vectors, heard = trust.applied(uploaded)
         strangers, unheard = int((owners < 0).sum()), int((~heard).sum())
@@ -187,13 +189,11 @@ class _Table:
                 "Of %d vectors %d belong to no user of the log and %d are not trusted: they teach nothing",
                 *(len(owners), strangers, unheard),
             )
-        real = owners >= 0
-        table = cls(
-            np.zeros((users, source.cloud.metapatch.length), np.float32), np.full(users, -1), np.zeros(users, bool)
-        )
-        table.vectors[owners[real]] = vectors[real]
-        table.sequences[owners[real]] = uploaded.sequences[real]
-        table.heard[owners[real]] = heard[real]
+        table = cls(np.zeros((users, length), np.float32), np.full(users, -1), np.zeros(users, bool))
+        if len(real := np.flatnonzero(owners >= 0)):
+            table.vectors[owners[real]] = vectors[real]
+            table.sequences[owners[real]] = uploaded.sequences[real]
+            table.heard[owners[real]] = heard[real]
         return table
 
 

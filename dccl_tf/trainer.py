@@ -102,7 +102,7 @@ def fit(
     average = None
     if config.averaging:
         average = WeightAverage([variable.value for variable in variables], config.averaging * steps)
-    train_step = _train_step(strategy, optimizer, variables, loss, config.jit)
+    train_step = make_train_step(optimizer, variables, loss, config.jit)
     keeper = Keeper(model, variables, optimizer, average, checkpoint_dir)
     history = keeper.history
     chief = is_chief(strategy)
@@ -140,14 +140,14 @@ def fit(
     return history
 
 
-def _train_step(
-    strategy: tf.distribute.Strategy,
+def make_train_step(
     optimizer: keras.optimizers.Optimizer,
     variables: Sequence[keras.Variable],
     loss: LossFunction,
-    jit: bool,
+    jit: bool = False,
 ) -> Callable[[Batch], tuple[tf.Tensor, tf.Tensor]]:
-    """One step on a (distributed) batch; returns the global sums of loss and weight."""
+    """One compiled step on a (distributed) batch: from it to the global sums of loss and weight."""
+    strategy = tf.distribute.get_strategy()
     targets = [variable.value for variable in variables]
 
     @tf.function(jit_compile=jit)

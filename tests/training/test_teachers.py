@@ -1,5 +1,7 @@
 """Teachers of one and of several bundles, from uploads to logits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -95,6 +97,19 @@ def test_devices_of_no_user_of_the_log_are_left_out(clouds, name):
 def test_no_vector_is_refused_in_words(clouds):  # C5
     with pytest.raises(ValueError, match="keep the current bundle"):
         personal_models([Uploads(cloud, uploads({})) for cloud in clouds], USERS)
+
+
+def test_a_bundle_without_a_vector_is_left_out(clouds):
+    """A store knows no K of a bundle that it does not know: its vectors are [0, 0]."""
+    nothing = replace(uploads({}), vectors=np.zeros((0, 0), np.float32))
+    found = personal_models([Uploads(clouds[0], nothing), Uploads(clouds[1], uploads({"user-0": 1.0}))], USERS)
+    assert found.clouds == (clouds[1],)
+
+
+def test_vectors_of_another_length_are_told(clouds):
+    short = replace(uploads({"user-0": 1.0}), vectors=np.ones((1, 3), np.float32))
+    with pytest.raises(ValueError, match="expected vectors of 4 floats, got 3"):
+        personal_models([Uploads(clouds[0], short)], USERS)
 
 
 def test_an_older_catalogue_is_read_by_its_own_numbers(clouds):

@@ -1,0 +1,170 @@
+"""`dccl-train-cloud`: from a store with vectors of two bundles to the next model."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from dccl_tf import real_devices
+from dccl_tf.bundle_models import items_of
+from dccl_tf.data.storage import save_log
+from dccl_tf.data.synthetic import synthetic_log
+from dccl_tf.fleet import FleetVectors
+from dccl_tf.run_config import DcclConfig, untrained
+from dccl_tf.vectors import VectorStore
+from device_runtime import Bundle
+from export import Sizes, export_bundle
+
+SIZES = {"history_length": 6, "metapatch_length": 4, "item_width": 8, "hidden": (12, 8, 8)}
+CONFIG = DcclConfig(protocol="liked", bottlenecks=(3, 3, 3), **SIZES)
+USERS = 40
+ALONE = {"store": None, "bundle": [], "checkpoint": []}
+
+
+@pytest.fixture(scope="module")
+def log():
+    return synthetic_log(1, users=USERS, items=60, shortest=20, mean_length=25, longest=30)[0]
+
+
+@pytest.fixture(scope="module")
+def shipped(log, tmp_path_factory):
+    """Flags: two bundles, their checkpoints, and a store where even users have a vector of the first bundle and every
+    third one, later, of the second."""
+    folder = tmp_path_factory.mktemp("shipped")
+    store = VectorStore.open(f"sqlite:///{folder / 'vectors.sqlite'}")
+    found = {"store": f"sqlite:///{folder / 'vectors.sqlite'}", "interactions": str(save_log(log, folder / "log.npz"))}
+    paths = {"checkpoint": [], "bundle": []}
+    for number, step in enumerate((2, 3)):
+        keras.utils.set_random_seed(number)
+        cloud = untrained(log, CONFIG)
+        cloud.save(folder / f"{number}.keras")
+        bundle = export_bundle(
+            cloud, folder / f"bundle{number}", catalogue=log.catalogue, users=log.users, protocol="liked",
+            training=CONFIG.training(), sizes=Sizes(candidates=5, train_batch=4),
+        )  # fmt: skip
+        store.register_bundle(bundle.identity, 4)
+        devices = FleetVectors.new(np.random.default_rng(number).normal(size=(USERS, 4)) * 0.3)
+        devices = replace(devices, samples=(np.arange(USERS) % step == 0).astype(np.int64))
+        real_devices.deliver(bundle, [], devices, store, sequence=number + 1)
+        paths["checkpoint"].append(str(folder / f"{number}.keras"))
+        paths["bundle"].append(str(bundle.path))
+    return found | paths
+
+
+# Programs share names of flags, so no two can be imported into one process; this one runs all calls, to load
+# TensorFlow once.
+PROGRAM = """
+import contextlib, io, json, sys
+from absl import flags
+from absl.testing import flagsaver
+from scripts import train_cloud
+told = sys.stdout
+for line in sys.stdin:
+    with contextlib.redirect_stderr(io.StringIO()) as error, contextlib.redirect_stdout(error), flagsaver.flagsaver():
+        flags.FLAGS(["dccl-train-cloud", *json.loads(line)])
+        code = train_cloud.main(["dccl-train-cloud"])
+    told.write(json.dumps([code, error.getvalue()]) + "\\n")
+    told.flush()
+"""
+
+
+@pytest.fixture(scope="module")
+def train(shipped):
+    """Calls the program with other flags than those of `shipped`: its model, or its error."""
+    sizes = {name: list(value) if isinstance(value, tuple) else value for name, value in SIZES.items()}
+    usual = sizes | {"dataset": "prepared", "protocol": "liked", "bottlenecks": [3, 3, 3], "epochs": 1}
+    usual |= {"round_epochs": 1, "basis_epochs": 1, "closing_beta": 0.0} | shipped
+    program = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+    def call(output, **values):
+        words = []
+        for name, value in (usual | values | {"output": output}).items():
+            if isinstance(value, list) and name in ("checkpoint", "bundle"):
+                words += [f"--{name}={one}" for one in value]
+            elif value is not None:
+                words.append(f"--{name}={','.join(map(str, value)) if isinstance(value, list) else value}")
+        program.stdin.write(json.dumps(words) + "\n")
+        program.stdin.flush()
+        code, error = json.loads(program.stdout.readline())
+        if code:
+            raise ValueError(error)
+        return keras.saving.load_model(output)
+
+    yield call
+    program.stdin.close()
+    program.wait(60)
+
+
+def test_distillation_goes_on_from_the_last_checkpoint(train, shipped, tmp_path):
+    learned, before = train(tmp_path / "n.keras", stage="distill"), keras.saving.load_model(shipped["checkpoint"][1])
+    for part in ("din", "metapatch", "encoder"):
+        moves = [
+            np.abs(new - old).max()
+            for new, old in zip(getattr(learned, part).get_weights(), getattr(before, part).get_weights(), strict=True)
+        ]
+        assert 0.0 < max(moves) < 0.1, part  # learned, and from there
+
+
+def test_a_parquet_copy_teaches_the_same(train, shipped, tmp_path):
+    command = [sys.executable, "-m", "scripts.export_vectors", f"--store={shipped['store']}"]
+    command += [f"--bundle={path}" for path in shipped["bundle"]]
+    subprocess.run([*command, f"--output={tmp_path / 'v.parquet'}"], check=True)
+    one, other = (
+        train(tmp_path / f"{number}.keras", stage="distill", store=store)
+        for number, store in enumerate((shipped["store"], tmp_path / "v.parquet"))
+    )
+    for ours, theirs in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_teachers_change_what_rehearsal_learns(train, tmp_path):
+    taught = train(tmp_path / "taught.keras", stage="rehearse", beta=5.0)
+    free = train(tmp_path / "free.keras", stage="rehearse", beta=5.0, **ALONE)
+    moves = [np.abs(a - b).max() for a, b in zip(taught.get_weights(), free.get_weights(), strict=True)]
+    assert max(moves) > 1e-3
+
+
+def test_checkpoints_in_another_order_than_bundles_are_refused(train, shipped, tmp_path):
+    with pytest.raises(ValueError, match=r"checkpoint: expected the model that .*bundle0 .* in the same order"):
+        train(tmp_path / "n.keras", stage="distill", checkpoint=shipped["checkpoint"][::-1])
+    assert not (tmp_path / "n.keras").exists()
+
+
+def test_a_work_dir_continues_the_same_settings_alone(train, tmp_path):
+    values = {"stage": "pretrain", "work_dir": tmp_path / "work"} | ALONE
+    first, again = (train(tmp_path / f"{number}.keras", **values) for number in (1, 2))
+    for ours, theirs in zip(again.get_weights(), first.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(ValueError, match=r"work_dir: .* another .*pretraining"):
+        train(tmp_path / "3.keras", **values, learning_rate=0.5)
+    assert list((tmp_path / "work" / "pretrain" / "tensorboard").rglob("events*"))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"stage": "distill", "checkpoint": []}, "2 bundles and 0 checkpoints"),
+        ({"stage": "rehearse", "store": None}, "got None, 2 bundles and 2 checkpoints"),
+        ({"stage": "basis"}, "basis expects the .keras file to go on from, got 2"),
+        ({"stage": "distill", "replay": True}, "replay: expected --least_gain"),
+    ],
+)
+def test_flags_that_do_not_fit_are_named(train, tmp_path, values, message):
+    with pytest.raises(ValueError, match=message):
+        train(tmp_path / "n.keras", **values)
+
+
+def test_items_that_a_bundle_does_not_know_are_out_of_its_vocabulary(shipped, log):
+    bundle = Bundle.open(shipped["bundle"][0])
+    assert items_of(bundle, log) is None
+    ids = log.catalogue.ids.copy()
+    ids[[0, 1]], ids[2] = ids[[1, 0]], 10**6  # two changed places, one is new
+    found = items_of(bundle, replace(log, catalogue=replace(log.catalogue, ids=ids)))
+    np.testing.assert_array_equal(found[:5], [0, 2, 1, len(ids) + 1, 4])
+    assert found[-1] == len(ids) + 1
