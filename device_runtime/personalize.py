@@ -62,6 +62,7 @@ class PersonalizeConfig:
                 raise InputError(f"{name}: expected a {'whole ' if whole else ''}number, got {value!r}")
             if not least <= value < most:
                 raise InputError(f"{name}: expected a value in [{least}, {most}), got {value}")
+            object.__setattr__(self, name, int(value) if whole else float(value))  # NumPy's numbers are no JSON
 
     def with_defaults(self, training: dccl_pb2.Training) -> "PersonalizeConfig":
         """The same with every None but `patience` filled in from a manifest."""

@@ -21,11 +21,32 @@ import numpy as np
 from benchmarks.faults.mutations import damaged, hostile, hostile_json
 from device_runtime import Bundle, Device, DeviceError, PersonalizeConfig, load_runtime, read_outline, replay_goldens
 from device_runtime.bundle import HASHES, MANIFEST
+from device_runtime.delivery import Retries
 from device_runtime.goldens import to_array
+from device_runtime.privacy import UploadNoise
+from device_runtime.samples import LogLimits
+from device_runtime.transport import Answer
 from protos import dccl_pb2
+from protos.signing import verify
 
 KEY = b"k" * 32
 DIGEST = 32
+
+
+class Post:
+    """A cloud that accepts whatever comes, and remembers it."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+
+    def post(self, body: bytes) -> Answer:
+        self.bodies.append(body)
+        return Answer(200, receipt_of(body).SerializeToString())
+
+
+def receipt_of(body: bytes) -> dccl_pb2.Receipt:
+    upload = dccl_pb2.VectorUpload.FromString(dccl_pb2.SignedUpload.FromString(body).upload)
+    return dccl_pb2.Receipt(status=dccl_pb2.Receipt.ACCEPTED, sequence=upload.sequence)
 
 
 class Accepted(Exception):
@@ -45,6 +66,13 @@ class Workshop:
         with self.device(self.life, self.bundle) as device:
             log(device, self.ids, 40)
             device.personalize()
+        self.paused = self.fresh(self.life, "paused")  # the same device in the middle of its next training
+        with self.device(self.paused, self.bundle) as device:
+            log(device, self.ids, 10)
+            device.personalize(PersonalizeConfig(max_steps=5))
+        with self.device(self.fresh(self.paused, "finished"), self.bundle) as device:
+            device.personalize()
+            self.finished_vector = device.vector
         self.runtime = load_runtime(self.bundle.model)
         self._device: Device | None = None
 
@@ -85,6 +113,8 @@ def lives(device: Device, ids: list) -> None:
     """A day of a device: every part of its state is used, and what comes out is finite."""
     device.log(ids[0], 1, ids[1:2])
     device.personalize(PersonalizeConfig(epochs=1))
+    device.send(Post(), Retries(attempts=1))
+    device.events()
     _, scores = device.rank(ids[:10], k=5)
     if not np.isfinite(scores).all() or not np.isfinite(device.vector).all() or not 0.0 <= device.gate <= 1.0:
         raise Accepted(f"scores {scores}, vector {device.vector}, gate {device.gate}")
@@ -94,29 +124,46 @@ def lives(device: Device, ids: list) -> None:
 def state(workshop: Workshop, chance: random.Random) -> str:
     """state.bin, damaged; half of the time with a checksum that agrees again."""
     folder = workshop.fresh(workshop.life, "device")
-    file = folder / "state.bin"
-    before = file.read_bytes()
-    sealed = chance.random() < 0.5
-    if sealed:
-        body = before[:-DIGEST]
-        body = _other_json(body, chance) if chance.random() < 0.5 else damaged(body, chance)
-        after = body + hashlib.sha256(body).digest()
-    else:
-        after = damaged(before, chance)
-    file.write_bytes(after)
+    how = _damage_record(folder / "state.bin", chance)
     with workshop.device(folder, workshop.bundle) as device:
-        if not sealed and after != before:
+        if how == "damaged":
             raise Accepted("a state whose checksum does not agree was opened")
         lives(device, workshop.ids)
-    return "unchanged" if after == before else "accepted, sealed"
+    return how
+
+
+def checkpoint(workshop: Workshop, chance: random.Random) -> str:
+    """What an interrupted training left, damaged: whatever is no good of it is dropped, and the end is the same."""
+    folder = workshop.fresh(workshop.paused, "device")
+    how = _damage_record(folder / "training.bin", chance)
+    with workshop.device(folder, workshop.bundle) as device:
+        report = device.personalize()
+        if how == "damaged" and not report.checkpoint_dropped:
+            raise Accepted("a checkpoint whose checksum does not agree was used")
+        if (how != "sealed" or report.checkpoint_dropped) and (device.vector != workshop.finished_vector).any():
+            raise Accepted(f"after {report.checkpoint_dropped} the vector is {device.vector}")
+        lives(device, workshop.ids)
+    return f"{how}, dropped" if report.checkpoint_dropped else how
+
+
+def _damage_record(file: Path, chance: random.Random) -> str:
+    """Damages a file of the device's own layout. "sealed": its checksum agrees again."""
+    before = file.read_bytes()
+    if chance.random() < 0.5:
+        file.write_bytes(damaged(before, chance))
+        return "damaged" if file.read_bytes() != before else "unchanged"
+    body = before[:-DIGEST]
+    body = _other_json(body, chance) if chance.random() < 0.5 else damaged(body, chance)
+    file.write_bytes(body + hashlib.sha256(body).digest())
+    return "sealed" if file.read_bytes() != before else "unchanged"
 
 
 def _other_json(body: bytes, chance: random.Random) -> bytes:
-    """The state with one fact of another value."""
+    """The record with one fact of another value."""
     begin = body.index(b"{")
     length = int.from_bytes(body[begin - 4 : begin], "little")
     facts = json.loads(body[begin : begin + length])
-    inner = facts["evidence"] if chance.random() < 0.2 else facts
+    inner = chance.choice([facts, *(value for value in facts.values() if isinstance(value, dict))])
     name = chance.choice([*inner, "unknown"])
     if chance.random() < 0.2:
         inner.pop(name, None)
@@ -132,7 +179,7 @@ def _file_of_bundle(name: str) -> Callable[[Workshop, random.Random], str]:
     def target(workshop: Workshop, chance: random.Random) -> str:
         folder = workshop.fresh(workshop.bundle_path, "bundle")
         before = (folder / name).read_bytes()
-        after = damaged(before, chance)
+        after = _other_field(before, chance) if name == MANIFEST and chance.random() < 0.5 else damaged(before, chance)
         (folder / name).write_bytes(after)
         # The manifest has no hash of its own; a model with a hash that agrees is code, for which its sender must vouch.
         sealed = name == MANIFEST or (name != "model.tflite" and chance.random() < 0.5)
@@ -152,12 +199,24 @@ def _file_of_bundle(name: str) -> Callable[[Workshop, random.Random], str]:
         if not all(result.passed for result in replay_goldens(bundle, runtime)):
             return "goldens fail"
         shutil.rmtree(workshop.folder / "new", ignore_errors=True)
-        with Device.open(workshop.folder / "new", bundle) as device:
+        with Device.open(workshop.folder / "new", bundle, key=KEY) as device:
             ids = bundle.vocabulary.ids
             lives(device, [ids[number % len(ids)] for number in range(12)])
         return "accepted, sealed"
 
     return target
+
+
+def _other_field(content: bytes, chance: random.Random) -> bytes:
+    """A manifest with another number in one place."""
+    manifest = dccl_pb2.Manifest.FromString(content)
+    message = chance.choice((manifest, manifest.training))
+    fields = [field for field in message.DESCRIPTOR.fields if field.type in (field.TYPE_UINT32, field.TYPE_FLOAT)]
+    field = chance.choice(fields)
+    whole = (0, 1, 2, 3, 10**6, 2**31 - 2, 2**31 - 1, 2**32 - 1)
+    broken = (0.0, -1.0, 1e30, 1e-30, 0.999, 1.0, float("nan"), float("inf"))
+    setattr(message, field.name, chance.choice(whole if field.type == field.TYPE_UINT32 else broken))
+    return manifest.SerializeToString()
 
 
 def zipped(workshop: Workshop, chance: random.Random) -> str:
@@ -187,13 +246,53 @@ def database(workshop: Workshop, chance: random.Random) -> str:
 def small_files(workshop: Workshop, chance: random.Random) -> str:
     """Any other file of the state folder, damaged."""
     folder = workshop.fresh(workshop.life, "device")
-    known = {"state.bin", "samples.sqlite", "lock"}
+    known = {"state.bin", "samples.sqlite", "training.bin", "lock"}
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name not in known)
     file = chance.choice(files)
     file.write_bytes(damaged(file.read_bytes(), chance))
-    with Device.open(folder, workshop.bundle) as device:
+    with Device.open(folder) as device:
         lives(device, workshop.ids)
-    return "accepted"
+        signed = verify(dccl_pb2.SignedUpload.FromString(device.upload()), KEY)
+        if not signed or device.device_id != "d1":
+            return "another id or key, which the cloud refuses"
+    return "of no consequence"
+
+
+def receipts(workshop: Workshop, chance: random.Random) -> str:
+    """What the cloud, or something between, answers an upload: it is settled by a receipt of its own alone."""
+    folder = workshop.fresh(workshop.life, "device")
+    with workshop.device(folder, workshop.bundle) as device:
+        sound = receipt_of(device.upload())
+        other = dccl_pb2.Receipt(
+            status=chance.choice((0, 1, 2, 3, 4, 99)),
+            reason=chance.choice((0, 1, 11, 99)),
+            detail=chance.choice(("", "x" * 1000, "\0é")),
+            sequence=chance.choice((0, 1, 2, 2**64 - 1)),
+        )
+        content = chance.choice((sound, sound, other)).SerializeToString()
+        answer = Answer(
+            status=chance.choice((200, 200, 200, 204, 302, 400, 401, 404, 408, 413, 429, 500, 503, 0, -1, 10**6)),
+            body=damaged(content, chance) if chance.random() < 0.7 else content,
+            content_type=chance.choice(("application/x-protobuf",) * 3 + ("text/html", "", "é")),
+            retry_after=chance.choice((None, None, 0.0, 1.0, 1e9, -5.0)),
+        )
+        (delivery,) = device.send(_Answering(answer), Retries(attempts=1))
+        if delivery.status == "accepted":
+            read = dccl_pb2.Receipt.FromString(answer.body)
+            if (read.status, read.sequence) != (dccl_pb2.Receipt.ACCEPTED, sound.sequence):
+                raise Accepted(f"{answer} counts as accepted")
+        lives(device, workshop.ids)
+    return delivery.status
+
+
+class _Answering:
+    """A cloud that gives one answer to everything."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+
+    def post(self, _: bytes) -> Answer:
+        return self.answer
 
 
 def arguments(workshop: Workshop, chance: random.Random) -> str:
@@ -260,7 +359,9 @@ def _calls(workshop: Workshop) -> list[tuple[str, dict[str, Any]]]:
     one = {"item": ids[0], "label": 1, "skipped": ids[1:3], "timestamp": 5}
     many = {"items": ids, "labels": [1, 0, 1, 0], "skipped": [[], [], [], []], "timestamps": [1, 2, 3, 4]}
     config = {"learning_rate": 0.01, "epochs": 1, "pull": 1.0, "heldout_fraction": 0.2, "gate_margin": 0.0}
-    config |= {"negatives": 1, "seed": 3, "patience": 2}
+    config |= {"negatives": 1, "seed": 3, "patience": 2, "max_seconds": 1.0, "max_steps": 3}
+    limits = {"samples": 1000, "days": None, "history": 1000, "met": 1000}
+    noise = {"clip_norm": 1.0, "noise_multiplier": 0.5}
     return [
         ("log", one),
         ("log_many", many),
@@ -268,8 +369,14 @@ def _calls(workshop: Workshop) -> list[tuple[str, dict[str, Any]]]:
         ("scores", {"candidates": ids, "gate": 1.0}),
         ("rank", {"candidates": ids, "k": 2, "gate": 0.5, "exclude_history": True}),
         ("personalize", config),
-        ("upgrade", {"bundle": workshop.bundle_path, "on_bundle_change": "keep"}),
+        ("upgrade", {"bundle": workshop.bundle_path, "on_bundle_change": "keep", "retry": True}),
         ("prune", {"keep": 10}),
+        ("events", {"newest": 5}),
+        ("send", {"to": _Answering(Answer(200, b"")), "retries": Retries(attempts=1)}),
+        ("reset", {"forget_user": False}),
+        ("acknowledge", {"receipt": b""}),
+        ("limits", limits),
+        ("noise", noise),
         ("open", {"device_id": "d1", "key": KEY, "profile": workshop.profile, "on_damage": "error"}),
     ]
 
@@ -278,6 +385,10 @@ def _call(workshop: Workshop, device: Device, name: str, given: dict[str, Any]) 
     if name == "personalize":
         steps = iter(range(5))
         device.personalize(PersonalizeConfig(**given), should_stop=lambda: next(steps, None) is None)
+    elif name in ("limits", "noise"):
+        made = LogLimits(**given) if name == "limits" else UploadNoise(**given)
+        with Device.open(workshop.fresh(workshop.life, "new"), **{name: made}) as other:
+            lives(other, workshop.ids)
     elif name == "open":
         shutil.rmtree(workshop.folder / "new", ignore_errors=True)
         with Device.open(workshop.folder / "new", workshop.bundle, **given) as other:
@@ -291,6 +402,7 @@ def _call(workshop: Workshop, device: Device, name: str, given: dict[str, Any]) 
 
 TARGETS: dict[str, Callable[[Workshop, random.Random], str]] = {
     "state": state,
+    "checkpoint": checkpoint,
     "manifest": _file_of_bundle(MANIFEST),
     "vocabulary": _file_of_bundle("vocabulary.pb"),
     "goldens": _file_of_bundle("goldens.pb"),
@@ -299,6 +411,7 @@ TARGETS: dict[str, Callable[[Workshop, random.Random], str]] = {
     "zip": zipped,
     "database": database,
     "small-files": small_files,
+    "receipts": receipts,
     "arguments": arguments,
     "tensors": tensors,
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device_runtime import Bundle, BundleError, Device, InputError, StateError, load_runtime
+from device_runtime import Bundle, BundleError, Device, InputError, PersonalizeConfig, StateError, load_runtime
 
 
 @pytest.fixture
@@ -77,3 +77,27 @@ def test_a_profile_that_is_no_dict_is_refused(tmp_path, bundle_path, profile):
 def test_a_signature_that_is_no_name_is_refused(bundle_path, signature):
     with pytest.raises(InputError, match="unknown signature"):
         load_runtime(Bundle.open(bundle_path).model).call(signature)
+
+
+def test_numbers_of_numpy_are_settings_like_any_other(device):
+    config = PersonalizeConfig(epochs=np.int64(2), seed=np.uint64(3), learning_rate=np.float32(0.5), max_steps=1)
+    assert device.personalize(config).stopped == "max_steps"
+    assert device.personalize(PersonalizeConfig(epochs=2, seed=3, learning_rate=0.5)).steps_before == 1
+
+
+def test_any_number_of_epochs_may_be_ended_by_a_budget(device):
+    assert device.personalize(PersonalizeConfig(epochs=10**12, max_steps=4)).steps == 4
+
+
+@pytest.mark.parametrize("damage", ["null", "{", "[1]", ""])
+def test_an_event_that_is_damaged_leaves_the_others_readable(tmp_path, device, damage):
+    device.personalize(PersonalizeConfig(epochs=1))
+    device.close()
+    with sqlite3.connect(tmp_path / "device" / "samples.sqlite") as db:
+        db.execute("UPDATE events SET facts = ? WHERE kind = 'opening'", (damage,))
+    db.close()
+    with Device.open(tmp_path / "device") as again:
+        events = again.events()
+    assert events[0].facts == {"unreadable": damage}
+    assert events[1].kind == "personalize"
+    assert events[1].facts["steps"] > 0
