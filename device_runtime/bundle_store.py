@@ -28,7 +28,10 @@ class BundleStore:
     def open(self, identity: bytes) -> Bundle:
         """A kept bundle, verified anew. Raises BundleError if it is not kept, or damaged."""
         if identity not in self:
-            raise BundleError(f"bundle: expected one that this device keeps, got {identity.hex()[:12] or 'none'}")
+            raise BundleError(
+                f"bundle: expected one that this device keeps, got {identity.hex()[:12] or 'none'}; "
+                "open the device with bundle="
+            )
         return Bundle.open(self._path(identity))
 
     def adopt(self, bundle: Bundle) -> Bundle:

@@ -7,11 +7,11 @@ leaves it in the queue for the next time.
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from device_runtime.errors import UploadError
+from device_runtime.errors import InputError, UploadError
 from device_runtime.outbox import ACCEPTED, DUPLICATE, QUEUED, REJECTED, Outbox, Queued
 from device_runtime.transport import CONTENT_TYPE, Answer, Transport
 from protos import dccl_pb2
@@ -49,6 +49,14 @@ class Delivery:
         return asdict(self)
 
 
+class Verdict(NamedTuple):
+    """What the cloud made of an upload."""
+
+    status: str  # accepted, duplicate or rejected
+    detail: str  # why it was rejected
+    sequence: int  # as the receipt says; 0 if it does not
+
+
 class _NoReceipt(Exception):
     """An attempt without a receipt."""
 
@@ -75,8 +83,13 @@ def deliver(
       One for each upload that was tried, or that waits because the server asked for it.
 
     Raises:
+      InputError: the transport or the retries are none.
       UploadError: the package tenacity is not installed.
     """
+    if not callable(getattr(transport, "post", None)):
+        raise InputError(f"to: expected an address or a transport with post(body), got {type(transport).__name__}")
+    if retries is not None and not isinstance(retries, Retries):
+        raise InputError(f"retries: expected a Retries, got {type(retries).__name__}")
     sent = []
     for one in outbox.waiting():
         if outbox.held:
@@ -113,23 +126,22 @@ class _Sending:
         again = tenacity.retry_if_exception(lambda error: isinstance(error, _NoReceipt) and error.again)
         retrying = tenacity.Retrying(wait=wait, stop=enough, retry=again, sleep=time.sleep, reraise=True)
         try:
-            receipt = retrying(self._attempt)
+            verdict = retrying(self._attempt)
         except _NoReceipt as problem:
             if problem.retry_after:
                 self._outbox.hold(problem.retry_after)
             return self._delivery(QUEUED, str(problem))
-        status, detail = _STATUSES[receipt.status], _detail(receipt)
-        self._outbox.settle(self._one.sequence, status, detail)
-        return self._delivery(status, detail)
+        self._outbox.settle(self._one.sequence, verdict.status, verdict.detail)
+        return self._delivery(verdict.status, verdict.detail)
 
-    def _attempt(self) -> dccl_pb2.Receipt:
+    def _attempt(self) -> Verdict:
         self._attempts += 1
         sent, problem = 0, ""
         try:
             answer = self._transport.post(self._body)
             sent = answer.sent
             self._sent, self._received = self._sent + answer.sent, self._received + answer.received
-            return _receipt(answer, self._one.sequence)
+            return _verdict(answer, self._one.sequence)
         except OSError as error:
             problem = f"no answer ({error})"
             raise _NoReceipt(problem) from error
@@ -148,27 +160,33 @@ def _problem(state: Any) -> _NoReceipt:
     return state.outcome.exception()
 
 
-def _receipt(answer: Answer, sequence: int) -> dccl_pb2.Receipt:
-    """The receipt in an answer. Raises _NoReceipt if it holds none of this upload."""
+def _verdict(answer: Answer, sequence: int) -> Verdict:
+    """The verdict in an answer. Raises _NoReceipt if it holds none of this upload."""
     if answer.status in _BUSY or answer.status >= 500:
         raise _NoReceipt(f"the server answered {answer.status}", retry_after=answer.retry_after)
-    receipt = dccl_pb2.Receipt()
-    try:
-        if answer.content_type == CONTENT_TYPE:
-            receipt.ParseFromString(answer.body)
-    except DecodeError:
-        receipt.Clear()
-    # A body that could not be read has no number to answer with.
-    named = receipt.sequence == sequence or (receipt.status == dccl_pb2.Receipt.REJECTED and not receipt.sequence)
-    if receipt.status in _STATUSES and named:
-        return receipt
+    verdict = verdict_of(answer.body, sequence) if answer.content_type == CONTENT_TYPE else None
+    if verdict is not None:
+        return verdict
     again = answer.status < 300  # something between here and the cloud answered; 3xx and 4xx stay as they are
     raise _NoReceipt(f"the server answered {answer.status} without a receipt of this upload", again)
 
 
-def _detail(receipt: dccl_pb2.Receipt) -> str:
-    if receipt.status != dccl_pb2.Receipt.REJECTED:
-        return ""
+def verdict_of(body: bytes, sequence: int) -> Verdict | None:
+    """What a serialised dccl.Receipt says of an upload; None if it is no receipt of this one."""
+    receipt = dccl_pb2.Receipt()
+    try:
+        receipt.ParseFromString(body)
+    except (DecodeError, TypeError):
+        return None
+    rejected = receipt.status == dccl_pb2.Receipt.REJECTED
+    # A body that could not be read has no number to answer with.
+    named = receipt.sequence == sequence or (rejected and not receipt.sequence)
+    if receipt.status not in _STATUSES or not named:
+        return None
+    return Verdict(_STATUSES[receipt.status], _reason(receipt) if rejected else "", receipt.sequence)
+
+
+def _reason(receipt: dccl_pb2.Receipt) -> str:
     try:
         reason = dccl_pb2.Reason.Name(receipt.reason)
     except ValueError:  # of a newer cloud

@@ -22,20 +22,18 @@ import numpy as np
 
 from device_runtime.bundle import Bundle
 from device_runtime.delivery import Delivery, Retries
-from device_runtime.errors import BundleError, DeviceError, InputError, ModelError, StateError, StorageError
+from device_runtime.errors import DeviceError, InputError
 from device_runtime.events import Event
 from device_runtime.folder import STATE, StateFolder
-from device_runtime.installation import Installer
+from device_runtime.in_use import InUse
 from device_runtime.interactions import interactions
-from device_runtime.learning import Learner
-from device_runtime.opening import Opening, begun_again, check_policy, open_state, rolled_back
+from device_runtime.opening import Opening, check_policy
 from device_runtime.ownership import Owner
 from device_runtime.personalize import OnStep, PersonalizeConfig, Report, ShouldStop
 from device_runtime.privacy import UploadNoise
 from device_runtime.rows import encode_history
 from device_runtime.samples import LogLimits
 from device_runtime.sender import Sender
-from device_runtime.state import DeviceState
 from device_runtime.transport import Transport
 from device_runtime.vocabulary import RawId
 
@@ -43,14 +41,14 @@ from device_runtime.vocabulary import RawId
 class Device:
     """A device with its state folder and bundle. Made by `Device.open`; `close` it or use it in a `with`."""
 
-    def __init__(self, folder: StateFolder, device_id: str, sender: Sender, runtime: str) -> None:
-        self._folder, self._device_id, self._sender = folder, device_id, sender
-        self._installer = Installer(folder, runtime)
+    def __init__(self, folder: StateFolder, device_id: str, sender: Sender, in_use: InUse) -> None:
+        self._folder, self._device_id, self._sender, self._in_use = folder, device_id, sender, in_use
         self._lock = Owner()  # state, log and caches
         self._training = Owner()  # one personalisation, upgrade or rollback at a time
         self._sending = Owner()  # one at a time, and never while holding the others
         self._counts: Counter[str] = Counter()
-        self._met: set[RawId] | None = None  # read when first asked for
+        self._history: tuple[np.ndarray, np.ndarray] | None = None  # items and labels [T]; read when first asked for
+        self._met: set[RawId] | None = None  # likewise
 
     @classmethod
     def open(
@@ -95,12 +93,11 @@ class Device:
         folder = StateFolder(state_dir, on_damage, limits)
         try:
             name = folder.identify(device_id)
-            device = cls(folder, name, Sender(folder, name, folder.key(key), noise), runtime)
-            device._begin(bundle, profile, on_bundle_change)
+            sender = Sender(folder, name, folder.key(key), noise)
+            return cls(folder, name, sender, InUse(folder, runtime, bundle, profile, on_bundle_change))
         except BaseException:
             folder.close()
             raise
-        return device
 
     # ---- Logging ---------------------------------------------------------------------------------
 
@@ -190,7 +187,7 @@ class Device:
         if gate is not None and (isinstance(gate, bool) or not isinstance(gate, Real) or not np.isfinite(gate)):
             raise InputError(f"gate: expected a finite number, got {gate!r}")
         with self._lock:
-            state, learner, profile = self._state, self._learner, self._profile
+            state, learner, profile = self._in_use.state, self._in_use.learner, self._in_use.profile
             vocabulary = learner.bundle.vocabulary
             if self._history is None:
                 length = learner.bundle.manifest.history_length
@@ -226,34 +223,32 @@ class Device:
         """
         with self._training:
             with self._lock:
-                state, profile = self._state, self._profile
+                state, profile = self._in_use.state, self._in_use.profile
             checkpoint = self._folder.checkpoint
-            outcome = self._learner.learn(state, profile, checkpoint, config, on_step, should_stop)
+            outcome = self._in_use.learner.learn(state, profile, checkpoint, config, on_step, should_stop)
             report = outcome.report
             if report.stopped == "no samples":
                 report = replace(report, gate=state.gate)
             else:
                 with self._lock:
-                    now = self._state  # its sequence number may have grown meanwhile
+                    now = self._in_use.state  # its sequence number may have grown meanwhile
                     samples = report.samples if outcome.trained else now.samples
                     after = replace(now, current=outcome.state, gate=outcome.gate, evidence=outcome.evidence)
-                    self._save(replace(after, samples=samples))
+                    self._in_use.save(replace(after, samples=samples))
             self._folder.events.add("personalize", **report.to_dict())
             return report
 
-    def reset(self, forget_log: bool = False) -> None:
+    def reset(self, forget_user: bool = False) -> None:
         """Begins again with the vector U(0, u) and gate 0, on the bundle in use.
 
         Args:
-          forget_log: erases the interactions too, for a user who asks for that or leaves.
+          forget_user: erases the interactions, the profile, the events, the uploads that wait and the way back too,
+            for a user who asks for that or leaves. The device's id, key and upload number stay.
         """
         with self._training, self._lock:
-            self._folder.checkpoint.clear()
-            self._save(begun_again(self._learner, self._state, self._profile, self._folder.sequence))
-            if forget_log:
-                self._folder.samples.forget()
+            self._in_use.begin_again(bool(forget_user))
+            if forget_user:
                 self._history = self._met = None
-            self._folder.events.add("reset", forget_log=bool(forget_log))
 
     # ---- Bundles ---------------------------------------------------------------------------------
 
@@ -274,12 +269,12 @@ class Device:
         check_policy(on_bundle_change)
         with self._training:
             try:
-                learner = self._installer.new(bundle, retry)
+                learner = self._in_use.accepted(bundle, retry)
                 with self._lock:
-                    self._enter(learner, None, on_bundle_change)
-                    self._installer.forgive(learner.bundle.identity)
+                    self._in_use.enter(learner, None, on_bundle_change)
+                    self._history = None
             except DeviceError as error:
-                self._folder.events.add("refusal", bundle=_named(bundle), reason=str(error))
+                self._in_use.note_refusal(bundle, error)
                 raise
             return self.opening
 
@@ -293,16 +288,9 @@ class Device:
           BundleError: it is damaged; the device goes on with the bundle it has.
         """
         with self._training, self._lock:
-            now, bundles = self._state, self._folder.bundles
-            left = bundles.left(now.previous_bundle)
-            learner = self._installer.kept(left.bundle)
-            self._installer.refuse(now.bundle, "it was rolled back", everywhere=True)
-            state, profile, opening = rolled_back(learner, left, now, self._folder.sequence)
-            self._folder.save(state)
-            self._use(learner, state, profile, opening)
-            bundles.keep(state.bundle)
-            self._folder.events.add("rollback", **opening.to_dict())
-            return opening
+            self._in_use.roll_back()
+            self._history = None
+            return self.opening
 
     # ---- Uploading -------------------------------------------------------------------------------
 
@@ -316,8 +304,23 @@ class Device:
           StateError: there is no key, or the vector has not been trained in this bundle.
         """
         with self._lock:
-            queued, self._state = self._sender.queue(self._state)
+            queued, self._in_use.state = self._sender.queue(self._in_use.state)
             return self._sender.body(queued)
+
+    def acknowledge(self, receipt: bytes) -> str:
+        """Takes the cloud's receipt for an upload that the app sent itself, so that it waits no more.
+
+        Args:
+          receipt: a serialised dccl.Receipt.
+
+        Returns:
+          "accepted", "duplicate" or "rejected".
+
+        Raises:
+          InputError: it is no receipt of an upload that waits.
+        """
+        with self._lock:
+            return self._sender.acknowledge(receipt)
 
     def send(self, to: str | Transport, retries: Retries | None = None) -> list[Delivery]:
         """Queues the vector, if it was trained in this bundle, and sends all that waits, in the order of its numbers.
@@ -337,7 +340,7 @@ class Device:
         """
         with self._sending:
             with self._lock:
-                if self._state.samples:
+                if self._in_use.state.samples:
                     self.upload()
             return self._sender.send(to, retries)
 
@@ -350,17 +353,17 @@ class Device:
     @property
     def bundle(self) -> Bundle:
         """The one in use: the device's own copy."""
-        return self._learner.bundle
+        return self._in_use.learner.bundle
 
     @property
     def vector(self) -> np.ndarray:
         """The metapatch [K] float32; a copy."""
-        return self._state.current.vector.copy()
+        return self._in_use.state.current.vector.copy()
 
     @property
     def gate(self) -> float:
         """What rankings use: 1 the personal model, 0 the cloud's."""
-        return self._state.gate
+        return self._in_use.state.gate
 
     @property
     def history_size(self) -> int:
@@ -371,20 +374,20 @@ class Device:
     @property
     def opening(self) -> Opening:
         """How the vector came to this bundle."""
-        return self._opening
+        return self._in_use.opening
 
     @property
     def state(self) -> dict[str, Any]:
         """A summary in plain types, for people and JSON."""
         with self._lock:
-            runtime = self._learner.engine.runtime
-            return self._state.summary() | {
+            in_use, runtime = self._in_use, self._in_use.learner.engine.runtime
+            return in_use.state.summary() | {
                 "device_id": self._device_id,
-                "opening": self._opening.how,
-                "refused": self._opening.refused,
+                "opening": in_use.opening.how,
+                "refused": in_use.opening.refused,
                 "runtime": f"{runtime.name} {runtime.version}",
                 "sequence": self._folder.sequence,
-                "profile_unknown": list(self._opening.profile_unknown),
+                "profile_unknown": list(in_use.opening.profile_unknown),
                 "has_key": self._sender.has_key,
                 "uploads_waiting": len(self._folder.outbox.waiting()),
                 "log": self._folder.samples.counts(),
@@ -412,7 +415,8 @@ class Device:
             self._history = None
 
     def close(self) -> None:
-        """Frees the state folder for others. In a fork it does nothing: the files are the parent's."""
+        """Frees the state folder for others, once a training that is under way has ended. In a fork it does nothing:
+        the files are the parent's."""
         if not self._lock.here:
             return
         with self._training, self._lock:
@@ -448,61 +452,3 @@ class Device:
             if self._met is not None:
                 self._met.update(logged)
             self._counts.update(logged=len(events), unknown_logged=unknown)
-
-    def _begin(self, bundle: Bundle | str | Path | None, profile: Mapping[str, Any] | None, policy: str) -> None:
-        """Brings a bundle into use when the device is opened: the given one, or else the one that it had."""
-        stored, refused = self._folder.state, ""
-        if stored is None:
-            source = bundle if bundle is not None else self._newest_kept()
-            self._enter(self._installer.new(source), profile, policy)
-            return
-        try:
-            identity = stored.bundle if bundle is None else _identity(bundle)
-            if identity != stored.bundle:
-                self._enter(self._installer.new(bundle), profile, policy)
-                return
-        except (BundleError, ModelError, StateError, StorageError) as error:
-            if stored.bundle not in self._folder.bundles:
-                raise
-            refused = str(error)
-            self._folder.events.add("refusal", bundle=_named(bundle), reason=refused)
-        self._enter(self._installer.kept(stored.bundle, bundle), profile, policy, refused)
-
-    def _newest_kept(self) -> Bundle:
-        identity = self._installer.newest()
-        if not identity:
-            raise InputError("bundle: expected a folder or a zip for a new device, got none")
-        return self._folder.bundles.open(identity)
-
-    def _enter(self, learner: Learner, profile: Mapping[str, Any] | None, policy: str, refused: str = "") -> None:
-        """Brings the stored state to a bundle and puts that into use; on an error everything stays as it was."""
-        folder = self._folder
-        stored = folder.state
-        state, indices, opening = open_state(learner, stored, profile, policy, folder.sequence)
-        opening = replace(opening, damaged=tuple(folder.damaged), refused=refused)
-        changes = stored is not None and opening.how != "resumed"
-        if changes:
-            folder.bundles.leave(stored)
-        if opening.how != "resumed" or state.profile != stored.profile:
-            folder.save(state)  # from here on the new bundle is the one in use
-        self._use(learner, state, indices, opening)
-        folder.bundles.keep(state.bundle, state.previous_bundle)
-        runtime = learner.engine.runtime
-        facts = {"runtime": f"{runtime.name} {runtime.version}", "gate": state.gate}
-        folder.events.add("upgrade" if changes else "opening", **opening.to_dict(), **facts)
-
-    def _use(self, learner: Learner, state: DeviceState, profile: np.ndarray, opening: Opening) -> None:
-        self._learner, self._state, self._profile, self._opening = learner, state, profile, opening
-        self._history = None
-
-    def _save(self, state: DeviceState) -> None:
-        self._folder.save(state)
-        self._state = state
-
-
-def _identity(bundle: Bundle | str | Path) -> bytes:
-    return bundle.identity if isinstance(bundle, Bundle) else Bundle.identify(bundle)
-
-
-def _named(bundle: Bundle | str | Path | None) -> str:
-    return bundle.identity.hex() if isinstance(bundle, Bundle) else str(bundle)

@@ -131,6 +131,13 @@ class StateFolder:
             replace_file(file, key)
         return key
 
+    def forget_user(self) -> None:
+        """Erases the log, the events and the uploads; counters stay, so that upload numbers go on."""
+        with self.database.transaction() as db:
+            for table in ("samples", "history", "met", "events", "uploads"):
+                db.execute(f"DELETE FROM {table}")
+        self.database.overwrite_deleted()
+
     def close(self) -> None:
         self.database.close()
         self._lock.close()

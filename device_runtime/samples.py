@@ -173,13 +173,6 @@ class SampleLog:
             if before:
                 db.execute("DELETE FROM history WHERE position <= ?", before)
 
-    def forget(self) -> None:
-        """Deletes the whole log, and overwrites it on the disk."""
-        with self._database.transaction() as db:
-            for table in ("samples", "history", "met"):
-                db.execute(f"DELETE FROM {table}")
-        self._database.overwrite_deleted()
-
     def _bound(self, db: sqlite3.Connection, length: int, clock: int) -> None:
         """Cuts what is beyond the limits. Only the old end is looked at: positions and numbers have no gaps."""
         limits, end = self.limits, _next_position(db)

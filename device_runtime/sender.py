@@ -3,8 +3,8 @@
 import hashlib
 from dataclasses import replace
 
-from device_runtime.delivery import Delivery, Retries, deliver
-from device_runtime.errors import StateError
+from device_runtime.delivery import Delivery, Retries, deliver, verdict_of
+from device_runtime.errors import InputError, StateError
 from device_runtime.folder import StateFolder
 from device_runtime.outbox import Queued
 from device_runtime.privacy import UploadNoise
@@ -52,6 +52,16 @@ class Sender:
     def body(self, upload: Queued) -> bytes:
         """The bytes to send: a serialised SignedUpload."""
         return self._signed(upload.content)
+
+    def acknowledge(self, receipt: bytes) -> str:
+        """See `Device.acknowledge`."""
+        for one in self._folder.outbox.waiting():
+            verdict = verdict_of(receipt, one.sequence)
+            if verdict is not None and verdict.sequence:
+                self._folder.outbox.settle(one.sequence, verdict.status, verdict.detail)
+                self._folder.events.add("upload", sequence=one.sequence, status=verdict.status, detail=verdict.detail)
+                return verdict.status
+        raise InputError("receipt: expected a serialised dccl.Receipt of an upload that waits, got another message")
 
     def send(self, to: str | Transport, retries: Retries | None = None) -> list[Delivery]:
         """Sends all that waits; see `delivery.deliver`."""

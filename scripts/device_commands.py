@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -142,7 +143,7 @@ def rollback(arguments: list[str]) -> Answer:
 def reset(arguments: list[str]) -> Answer:
     _no_arguments("reset", arguments)
     with values.device() as device:
-        device.reset(values.FORGET_LOG.value)
+        device.reset(values.FORGET_USER.value)
         facts = {"gate": device.gate, "log": device.state["log"]}
     return Answer(facts, f"begun again; the history has {facts['log']['history']} interactions")
 
@@ -199,6 +200,15 @@ COMMANDS: dict[str, Callable[[list[str]], Answer]] = {
 }
 
 
+def finite(value: Any) -> Any:
+    """Facts with null for what JSON has no number for, such as the loss of a vector that went astray."""
+    if isinstance(value, dict):
+        return {name: finite(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _events(path: str) -> Iterator[dict[str, Any]]:
     """The JSON objects of a file, each with its item."""
     try:
@@ -234,8 +244,8 @@ def _table(facts: dict[str, Any]) -> Answer:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value:
         return ", ".join(f"{name} {_cell(one)}" for name, one in value.items())
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple)) and value:
         return " ".join(_cell(one) for one in value)
-    return "-" if value in (None, "") else str(value)
+    return "-" if value is None or value in ("", [], (), {}) else str(value)

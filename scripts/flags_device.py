@@ -1,5 +1,6 @@
 """The flags of `dccl-device`, and what they make: a bundle, an open device, settings."""
 
+import dataclasses
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from absl import flags
 
-from device_runtime import Bundle, Device, InputError, PersonalizeConfig, UploadNoise
+from device_runtime import Bundle, Device, InputError, LogLimits, PersonalizeConfig, UploadNoise
 
 JSON = flags.DEFINE_bool("json", False, "Print one JSON object.")
 RUNTIME = flags.DEFINE_enum(
@@ -26,6 +27,11 @@ ON_BUNDLE_CHANGE = flags.DEFINE_enum(
 _ON_DAMAGE = flags.DEFINE_enum(
     "on_damage", "error", ["error", "reset"], "reset: set damaged files aside and begin afresh."
 )
+
+_KEEP_SAMPLES = flags.DEFINE_integer(
+    "keep_samples", None, "Rows to train on that are kept; by default 20,000. Give it with every command that logs."
+)
+_KEEP_DAYS = flags.DEFINE_float("keep_days", None, "Age of the rows that are kept, in days; by default any.")
 
 LABEL = flags.DEFINE_integer("label", 1, "log: 1 liked or clicked, 0 not.")
 SKIPPED = flags.DEFINE_list("skipped", [], "log: items shown at the same time and not chosen.")
@@ -63,7 +69,7 @@ UPLOADS = flags.DEFINE_integer("uploads", 30, "privacy: how many uploads of one 
 DELTA = flags.DEFINE_float("delta", 1e-5, "privacy: probability with which the guarantee may fail.")
 
 RETRY = flags.DEFINE_bool("retry", False, "upgrade: also a bundle that was refused before, or rolled back from.")
-FORGET_LOG = flags.DEFINE_bool("forget_log", False, "reset: erase the interactions too.")
+FORGET_USER = flags.DEFINE_bool("forget_user", False, "reset: erase interactions, profile and events too.")
 NEWEST = flags.DEFINE_integer("newest", 20, "events: how many, at most 1,000.")
 
 
@@ -89,6 +95,7 @@ def device() -> Iterator[Device]:
         runtime=RUNTIME.value,
         on_bundle_change=ON_BUNDLE_CHANGE.value,
         on_damage=_ON_DAMAGE.value,
+        limits=_limits(),
         noise=noise(),
     ) as one:
         opening = one.opening
@@ -138,6 +145,11 @@ def headers() -> dict[str, str]:
         if not separator or not name.strip():
             raise InputError(f"header: expected Name: value, got {name!r}")
     return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _limits() -> LogLimits:
+    limits = LogLimits(days=_KEEP_DAYS.value)
+    return limits if _KEEP_SAMPLES.value is None else dataclasses.replace(limits, samples=_KEEP_SAMPLES.value)
 
 
 def _key() -> bytes | None:

@@ -9,7 +9,7 @@
   dccl-device upload --url=URL                     sends the signed vector and what still waits; or --output=FILE
   dccl-device upgrade BUNDLE                       takes a new bundle once it has passed its checks here
   dccl-device rollback                             back to the bundle before, as the device was then
-  dccl-device reset [--forget_log]                 begins again; with the flag it forgets the user too
+  dccl-device reset [--forget_user]                begins again; with the flag it forgets the user too
   dccl-device status                               what the device knows of itself
   dccl-device events [--newest=20]                 what happened to it
   dccl-device privacy --clip_norm=1 --noise_multiplier=8 --uploads=30     what noise on uploads guarantees
@@ -32,7 +32,7 @@ import sys
 
 from device_runtime import DeviceError, InputError
 from scripts import flags_device, programs
-from scripts.device_commands import COMMANDS
+from scripts.device_commands import COMMANDS, finite
 
 
 def main(argv: list[str]) -> int:
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
     except DeviceError as error:
         print(f"dccl-device: {error}", file=sys.stderr)
         return 1
-    print(json.dumps(answer.facts, indent=2) if flags_device.JSON.value else answer.text)
+    print(json.dumps(finite(answer.facts), indent=2) if flags_device.JSON.value else answer.text)
     return 0 if answer.good else 1
 
 

@@ -32,7 +32,7 @@ def opened(folder, bundle):
 
 def lived(device):
     """All that a training leaves: report, vector, optimiser, gate."""
-    return device._state.current, device.gate
+    return device._in_use.state.current, device.gate
 
 
 def same(one, other):
@@ -146,7 +146,7 @@ def test_a_kill_between_checkpoint_and_state_costs_nothing(tmp_path, bundle, str
     with opened(tmp_path / "device", bundle) as device:
         fill(device)
         device.personalize(dataclasses.replace(CONFIG, max_steps=7))
-        monkeypatch.setattr(device, "_save", lambda state: (_ for _ in ()).throw(KeyboardInterrupt))
+        monkeypatch.setattr(device._in_use, "save", lambda state: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             device.personalize(dataclasses.replace(CONFIG, max_steps=4))
     report, end, _ = finish(tmp_path / "device", bundle)
@@ -172,8 +172,11 @@ def test_a_call_that_did_no_step_leaves_none(device):
     ("change", "reason"),
     [
         (lambda device: device.prune(keep=20), "another log"),
-        (lambda device: setattr(device, "_profile", np.array([1], np.int32)), "another log or profile"),
-        (lambda device: device._save(dataclasses.replace(device._state, anchor=device.vector + 1)), "another vector"),
+        (lambda device: setattr(device._in_use, "profile", np.array([1], np.int32)), "another log or profile"),
+        (
+            lambda device: device._in_use.save(dataclasses.replace(device._in_use.state, anchor=device.vector + 1)),
+            "another vector",
+        ),
         (lambda device: device._folder.checkpoint.path.write_bytes(b""), "not a file of the kind DCCLCKP"),
         (lambda device: device._folder.checkpoint.path.write_bytes(os.urandom(500)), "not a file of the kind"),
     ],

@@ -130,7 +130,7 @@ def test_a_log_is_read_as_it_was_when_a_row_was_its_newest(tmp_path):
     assert (again.first, again.oldest, again.newest) == (before.first, before.oldest, before.newest) == (1, 1, 4)
 
 
-def test_a_reset_that_forgets_leaves_no_trace_of_the_log(tmp_path, bundle_path):
+def test_a_reset_that_forgets_the_user_leaves_no_trace(tmp_path, bundle_path):
     from protos import dccl_pb2
     from tests.device.bundles import rewritten
 
@@ -140,8 +140,9 @@ def test_a_reset_that_forgets_leaves_no_trace_of_the_log(tmp_path, bundle_path):
     with Device.open(tmp_path / "device", path) as device:
         device.log(secret)
         device.personalize()
-        device.reset(forget_log=True)
+        device.reset(forget_user=True)
         assert device.state["log"] == {"history": 0, "samples": 0, "sample_interactions": 0}
+        assert [event.kind for event in device.events()] == ["reset"]
         assert device.rank([secret], exclude_history=True)[0] == [secret]
         files = [file for file in (tmp_path / "device").iterdir() if file.name.startswith("samples")]
         assert len(files) == 3

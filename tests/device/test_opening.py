@@ -87,7 +87,7 @@ def test_the_change_is_on_record_after_the_next_opening(trained, next_path, bund
     with Device.open(folder, next_path) as device:
         assert device.opening.how == "resumed"
         assert device.opening.previous == bundle.identity
-        assert device._state.opening == "keep"
+        assert device._in_use.state.opening == "keep"
 
 
 def test_upgrade_of_an_open_device_is_the_same_as_opening_on_the_new_bundle(trained, bundle, next_path, runtime):

@@ -146,7 +146,7 @@ def test_operators_that_the_manifest_does_not_list_are_refused(trained, bundle_p
 
 
 def test_a_runtime_older_than_the_bundle_asks_for_is_refused(trained, bundle_path, tmp_path):
-    name = trained._learner.engine.runtime.name
+    name = trained._in_use.learner.engine.runtime.name
     path = rewritten(bundle_path, tmp_path / "new", lambda m: setattr(m, "oldest_runtime", f"{name} 99.0"))
     with pytest.raises(BundleError, match=rf"expected {name} 99.0 or newer, got .*; install a newer one"):
         trained.upgrade(path)
@@ -192,7 +192,7 @@ def test_a_copy_that_was_damaged_is_taken_from_the_download_again(trained, bundl
 
 
 def test_rollback_returns_to_the_vector_gate_and_optimiser_that_were_left(trained, next_path):
-    first, state = trained.bundle.identity, trained._state
+    first, state = trained.bundle.identity, trained._in_use.state
     assert state.current.step[0] > 0
     trained.upgrade(next_path)
     trained.log(110)
@@ -200,9 +200,11 @@ def test_rollback_returns_to_the_vector_gate_and_optimiser_that_were_left(traine
     trained.log(109)
     opening = trained.rollback()
     assert (opening.how, opening.bundle) == ("rollback", first)
-    for was, now in zip([*state.current, state.anchor], [*trained._state.current, trained._state.anchor], strict=True):
+    for was, now in zip(
+        [*state.current, state.anchor], [*trained._in_use.state.current, trained._in_use.state.anchor], strict=True
+    ):
         np.testing.assert_array_equal(was, now)
-    assert (trained.gate, trained._state.evidence) == (state.gate, state.evidence)
+    assert (trained.gate, trained._in_use.state.evidence) == (state.gate, state.evidence)
     assert trained.state["log"]["history"] == 30  # the log stays
     assert kept(trained) == {first.hex()}
 
@@ -239,6 +241,26 @@ def test_without_a_bundle_before_there_is_no_way_back(trained, next_path):
     trained.upgrade(next_path)
     trained.rollback()
     with pytest.raises(StateError, match="a device keeps one, and none once it has rolled back"):
+        trained.rollback()
+
+
+def test_a_bundle_that_is_damaged_by_now_is_no_way_back(trained, next_path):
+    first = trained.bundle.path
+    trained.upgrade(next_path)
+    newest = trained.bundle.identity
+    (first / "vocabulary.pb").write_bytes(b"damage")
+    with pytest.raises(BundleError, match=r"vocabulary.pb: expected SHA-256"):
+        trained.rollback()
+    assert trained.bundle.identity == newest
+    assert np.isfinite(trained.scores(ITEMS)).all()
+
+
+def test_forgetting_the_user_leaves_no_way_back_to_an_old_vector(trained, next_path):
+    trained.upgrade(next_path)
+    trained.reset(forget_user=True)
+    assert kept(trained) == {trained.bundle.identity.hex()}
+    assert trained.state["profile"] == {}
+    with pytest.raises(StateError, match="rollback: expected"):
         trained.rollback()
 
 

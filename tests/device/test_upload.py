@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from device_runtime import Device, StateError, StorageError
+from device_runtime import Device, InputError, StateError, StorageError
 from protos import dccl_pb2
 from protos.signing import verify
 
@@ -85,6 +85,31 @@ def test_an_untrained_vector_is_not_sent(device):
 def test_without_a_key_nothing_is_sent(tmp_path, bundle):
     with Device.open(tmp_path / "device", bundle) as device, pytest.raises(StateError, match="no key"):
         device.upload()
+
+
+def receipt(status, sequence):
+    return dccl_pb2.Receipt(status=status, sequence=sequence, reason=dccl_pb2.UNKNOWN_BUNDLE).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("status", "name"),
+    [(dccl_pb2.Receipt.ACCEPTED, "accepted"), (dccl_pb2.Receipt.DUPLICATE, "duplicate"),
+     (dccl_pb2.Receipt.REJECTED, "rejected")],
+)  # fmt: skip
+def test_an_app_that_sends_by_itself_hands_in_the_receipt(trained, status, name):
+    trained.upload()
+    assert trained.state["uploads_waiting"] == 1
+    assert trained.acknowledge(receipt(status, 1)) == name
+    assert trained.state["uploads_waiting"] == 0
+    assert trained.events(newest=1)[0].facts["status"] == name
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", receipt(1, 2), receipt(3, 0), receipt(0, 1), None, "text"])
+def test_what_is_no_receipt_of_a_waiting_upload_is_refused(trained, content):
+    trained.upload()
+    with pytest.raises(InputError, match=r"receipt: expected a serialised dccl.Receipt of an upload that waits"):
+        trained.acknowledge(content)
+    assert trained.state["uploads_waiting"] == 1
 
 
 def test_it_is_small(trained):
