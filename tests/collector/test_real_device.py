@@ -1,0 +1,60 @@
+"""The device runtime against the collector, over a real connection: register, fetch, personalise, send, upgrade."""
+
+import urllib.request
+
+import numpy as np
+import pytest
+
+from dccl_tf.collector import Collector, Settings
+from device_runtime import Bundle, Device
+from protos import dccl_pb2
+from tests.collector.bundles import TINY, tiny_identity, zipped
+from tests.collector.devices import PROTOBUF
+from tests.collector.served import Served, wait_for
+
+pytest.importorskip("tenacity")
+
+
+def fetched(served, device_id, identity, path):
+    """Downloads the bundle for a device once it is the one expected: within a second of its publication."""
+    request = urllib.request.Request(f"http://127.0.0.1:{served.port}/v1/bundle", headers={"Dccl-Device-Id": device_id})
+
+    def arrived():
+        with urllib.request.urlopen(request) as answer:
+            path.write_bytes(answer.read())
+        return answer.headers["Dccl-Bundle"] == identity.hex()
+
+    wait_for(arrived)
+    return path
+
+
+def test_a_device_from_its_registration_to_its_upgrade(tmp_path):
+    settings = Settings(data_dir=tmp_path / "c")
+    collector = Collector.open(settings)
+    collector.publish(TINY, percent=100)
+    with Served(settings.data_dir) as served:
+        address = f"http://127.0.0.1:{served.port}"
+        with urllib.request.urlopen(urllib.request.Request(address + "/v1/devices", b"", PROTOBUF)) as answer:
+            credentials = dccl_pb2.Credentials.FromString(answer.read())
+        first = fetched(served, credentials.device_id, tiny_identity(), tmp_path / "first.zip")
+        with Device.open(
+            tmp_path / "state", first, device_id=credentials.device_id, key=credentials.key, runtime="auto"
+        ) as device:
+            items = np.random.default_rng(0).integers(101, 121, 60)
+            device.log_many(items, items % 2)
+            device.personalize()
+            device.upload()
+            assert [delivery.status for delivery in device.send(address)] == ["accepted"]
+            vector = device.vector
+            child = zipped(tmp_path / "child.zip", parent=tiny_identity())
+            collector.publish(tmp_path / "child.zip", percent=100)
+            device.upgrade(Bundle.open(fetched(served, credentials.device_id, child, tmp_path / "second.zip")))
+            assert device.bundle.identity == child
+            device.log_many(items, items % 2)
+            device.personalize()
+            device.upload()
+            assert [delivery.status for delivery in device.send(address)] == ["accepted"]
+        found = collector.store.newest(tiny_identity())
+        assert found.device_ids == collector.store.newest(child).device_ids == [credentials.device_id]
+        np.testing.assert_array_equal(found.vectors, [vector])
+    collector.close()
