@@ -28,6 +28,7 @@ CLOUD = [
     "jinja2>=3.1,<4",
     "tqdm>=4.66,<5",
 ]
+SPARK = ["pyspark>=4.0,<5"]  # on Java 17 or later; half a gigabyte
 SERVICE = [
     "starlette>=0.41,<2",
     "uvicorn>=0.32,<1",
@@ -76,6 +77,6 @@ setup(
     packages=find_packages(include=["dccl_tf*", "export*", "device_runtime*", "protos*", "scripts*"]),
     package_data={"protos": ["*.proto"], "dccl_tf": ["report/*.html"]},
     install_requires=["numpy>=1.26,<3", "absl-py>=2.1,<3", "protobuf>=6.31,<8"],
-    extras_require={"cloud": CLOUD, "device": DEVICE, "privacy": PRIVACY, "litert": LITERT, "dev": DEV},
+    extras_require={"cloud": CLOUD, "device": DEVICE, "privacy": PRIVACY, "spark": SPARK, "litert": LITERT, "dev": DEV},
     entry_points={"console_scripts": [f"{name} = scripts.{module}:cli" for name, module in SCRIPTS.items()]},
 )

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from dccl_tf.fleet import FleetVectors
+from dccl_tf.fleet_uploads import upload_of
 from dccl_tf.progress import progress
 from dccl_tf.training_data import TrainingData
 from dccl_tf.vectors import Ingest, VectorStore
@@ -144,7 +145,9 @@ def deliver(
     real = len(bodies)
     simulated = np.setdiff1d(np.flatnonzero(devices.samples > 0), users_of(result["device_id"] for result in results))
     keys = store.register_devices([device_id(user) for user in simulated])
-    bodies += [sign(_upload(bundle, devices, user, sequence), keys[device_id(user)]) for user in simulated.tolist()]
+    for user in simulated.tolist():
+        name = device_id(user)
+        bodies.append(sign(upload_of(bundle.identity, name, devices, user, sequence), keys[name]))
     began = time.perf_counter()
     receipts = Ingest(store).receive_many(bodies)
     return {
@@ -154,27 +157,6 @@ def deliver(
         "ingest_seconds": round(time.perf_counter() - began, 2),
         "receipts": dict(Counter(dccl_pb2.Receipt.Status.Name(receipt.status) for receipt in receipts)),
     }
-
-
-def _upload(bundle: Bundle, devices: FleetVectors, user: int, sequence: int) -> dccl_pb2.VectorUpload:
-    """What the user's phone would send."""
-    evidence = None
-    if devices.heldout_samples[user]:
-        evidence = dccl_pb2.Evidence(
-            heldout_samples=int(devices.heldout_samples[user]),
-            cloud_loss=float(devices.cloud_loss[user]),
-            personal_loss=float(devices.personal_loss[user]),
-            gate=float(devices.gates[user]),
-        )
-    return dccl_pb2.VectorUpload(
-        schema=1,
-        device_id=device_id(user),
-        bundle=bundle.identity,
-        sequence=sequence,
-        vector=devices.vectors[user].tolist(),
-        samples=int(devices.samples[user]),
-        evidence=evidence,
-    )
 
 
 def _past(data: TrainingData, user: int) -> dict[str, list[Any]]:

@@ -5,13 +5,13 @@
 --dataset=amazon --data_dir=amazon          interactions.parquet and items.parquet; 8-core unless told otherwise
 --dataset=synthetic --synthetic_users=2000  made up, with an oracle
 --dataset=table --interactions=log.csv --items=items.parquet --categories_columns=brand,kind
---dataset=prepared --interactions=log.npz   what dccl-prepare-data wrote
+--dataset=prepared --interactions=log.npz   what dccl-prepare-data wrote, or a .parquet folder of it
 """
 
 from absl import flags, logging
 
 from dccl_tf.data.amazon import LEAST, load_amazon
-from dccl_tf.data.filters import filter_log
+from dccl_tf.data.filters import cap_histories, filter_log
 from dccl_tf.data.movielens import load_movielens
 from dccl_tf.data.schema import InteractionLog
 from dccl_tf.data.storage import read_log
@@ -31,7 +31,9 @@ flags.DEFINE_string(
     "by default DCCL_DATA.",
 )
 flags.DEFINE_string(
-    "interactions", None, "table: CSV(.gz), TSV(.gz) or Parquet, a row an interaction. prepared: the .npz file."
+    "interactions",
+    None,
+    "table: CSV(.gz), TSV(.gz) or Parquet, a row an interaction. prepared: the .npz file or .parquet folder.",
 )
 flags.DEFINE_string("items", None, "table: file with a row an item, for categories and titles.")
 flags.DEFINE_string("users", None, "table: file with a row a user, for profiles.")
@@ -52,6 +54,7 @@ flags.DEFINE_integer(
 flags.DEFINE_integer(
     "min_item_interactions", None, "Leave out items with fewer; with users, the k-core. As above.", lower_bound=1
 )
+flags.DEFINE_integer("max_user_interactions", None, "Keep the newest of each user; by default all.", lower_bound=1)
 flags.DEFINE_integer("max_users", None, "amazon: keep a sample of so many users, the same each time.", lower_bound=1)
 flags.DEFINE_integer("synthetic_users", 1000, "synthetic: number of users.", lower_bound=1)
 flags.DEFINE_integer("synthetic_items", 800, "synthetic: number of items.", lower_bound=4)
@@ -79,7 +82,7 @@ def load_log(values: flags.FlagValues) -> tuple[InteractionLog, Oracle | None]:
     if values.dataset in ("ml-100k", "ml-1m"):
         log = load_movielens(values.dataset, values.data_dir, rating_threshold=values.rating_threshold)
     elif values.dataset == "amazon":
-        return load_amazon(values.data_dir, least_of_user, least_of_item, values.max_users), None
+        log = load_amazon(values.data_dir, least_of_user, least_of_item, values.max_users)
     elif values.dataset == "synthetic":
         log, oracle = synthetic_log(
             values.synthetic_seed,
@@ -92,15 +95,18 @@ def load_log(values: flags.FlagValues) -> tuple[InteractionLog, Oracle | None]:
     elif values.dataset == "prepared":
         log = read_log(values.interactions)
     else:
-        log = load_table(values.interactions, values.items, values.users, _columns(values))
-    filtered = filter_log(log, least_of_user, least_of_item)
+        log = load_table(values.interactions, values.items, values.users, table_columns(values))
+    filtered = log if values.dataset == "amazon" else filter_log(log, least_of_user, least_of_item)
+    if values.max_user_interactions:
+        filtered = cap_histories(filtered, values.max_user_interactions)
     if oracle and filtered is not log:
         logging.warning("The filters changed the made-up sequences, so the oracle is left out")
         oracle = None
     return filtered, oracle
 
 
-def _columns(values: flags.FlagValues) -> TableColumns:
+def table_columns(values: flags.FlagValues) -> TableColumns:
+    """What the flags call the columns of a table."""
     return TableColumns(
         user=values.user_column,
         item=values.item_column,

@@ -170,12 +170,8 @@ class SequenceFolder:
         table = file.read_row_groups(list(range(first, last + 1)))
         table = table.slice(numbers.start - first * ROWS_A_GROUP, len(numbers))
         fields = tuple(ProfileField(name, tuple(values)) for name, values in self.words["fields"])
-        whole = len(numbers) == self.words["users"]
         return Users(
-            _ids(table["id"]),
-            _matrix(table["profile"]),
-            fields,
-            None if whole else np.arange(numbers.start, numbers.stop),
+            _ids(table["id"]), _matrix(table["profile"]), fields, np.arange(numbers.start, numbers.stop, dtype=np.int64)
         )
 
     def log_of(

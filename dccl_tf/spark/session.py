@@ -39,6 +39,7 @@ def session(master: str | None = None, memory: str = "4g", partitions: int | Non
       ValueError: no PySpark or no Java; what goes wrong within.
     """
     try:
+        from py4j.protocol import Py4JError
         from pyspark.errors import PySparkException
         from pyspark.sql import SparkSession
     except ImportError as error:
@@ -72,7 +73,7 @@ def session(master: str | None = None, memory: str = "4g", partitions: int | Non
         raise ValueError(f"engine: Spark does not start ({one_line(error)})") from error
     try:
         yield spark
-    except PySparkException as error:
+    except (PySparkException, Py4JError) as error:
         raise ValueError(one_line(error)) from error
     finally:
         spark.stop()
@@ -81,7 +82,7 @@ def session(master: str | None = None, memory: str = "4g", partitions: int | Non
 def one_line(error: Exception) -> str:
     """What went wrong. A task's exception arrives as text, its traceback before and the cluster's own trace behind."""
     text = str(error)
-    raised = re.findall(r"^(?:\w+\.)*(\w*(?:Error|Exception)): (.+)$", text, flags=re.MULTILINE)
+    raised = re.findall(r"^(?:: )?(?:\w+\.)*(\w*(?:Error|Exception)): (.+)$", text, flags=re.MULTILINE)
     if raised:
         name, message = raised[-1]
         return message if name in ("ValueError", "FileNotFoundError") else f"{name}: {message}"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dccl_tf.data.filters import filter_log
+from dccl_tf.data.filters import cap_histories, filter_log
 from tests.data.logs import log_of, random_log
 
 
@@ -55,3 +55,19 @@ def test_nothing_left_is_refused_with_the_longest_history():
 def test_a_minimum_of_zero_is_refused():
     with pytest.raises(ValueError, match="min_item_interactions: expected at least 1, got 0"):
         filter_log(log_of([1]), 1, 0)
+
+
+def test_a_cap_keeps_the_newest_of_each_user():
+    log = cap_histories(log_of([1, 2, 3, 4], [5], [2, 4, 2], labels=True), 2)
+    assert (log.items.tolist(), log.labels.tolist(), log.timestamps.tolist()) == (
+        [3, 4, 5, 4, 2],
+        [1, 0, 1, 0, 0],
+        [2, 3, 0, 1, 2],
+    )
+    assert log.offsets.tolist() == [0, 2, 3, 5]
+    assert (log.counts["users_capped"], log.counts["interactions_capped"]) == (2, 3)
+
+
+def test_a_cap_that_nobody_reaches_returns_the_log_as_it_is():
+    log = log_of([1, 2], [1])
+    assert cap_histories(log, 2) is log

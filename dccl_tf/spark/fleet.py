@@ -1,0 +1,106 @@
+"""The fleet on Spark: every task trains the devices of its part of the users, side by side (`dccl_tf.fleet`).
+
+A task reads its users' stored sequences slice by slice, so that its memory does not depend on their number. What a
+device learns depends on its own samples alone, and negatives on its user's number in the whole log: the vectors are
+those of the single-process way.
+"""
+
+import hashlib
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from dccl_tf.data.sequence_files import SequenceFolder
+from dccl_tf.fleet import Fleet, FleetConfig
+from dccl_tf.fleet_uploads import FLEET_SCHEMA, fleet_batch
+from dccl_tf.real_devices import device_id
+from dccl_tf.run_config import DcclConfig, device_data, split_log
+from dccl_tf.spark.parts import logs
+
+if TYPE_CHECKING:
+    from pyspark import Broadcast
+    from pyspark.sql import SparkSession
+
+
+def simulate(
+    spark: "SparkSession",
+    log: str | Path,
+    checkpoint: str | Path,
+    bundle: bytes,
+    config: DcclConfig,
+    output: str | Path,
+    *,
+    sequence: int = 1,
+    partitions: int | None = None,
+) -> Path:
+    """Trains every user's device and writes their vectors as Parquet, which `fleet_uploads` reads.
+
+    Args:
+      spark: a session.
+      log: folder of `sequence_files`, which all machines see.
+      checkpoint: the .keras file of the cloud model; it travels to the machines.
+      bundle: identity of its bundle.
+      config: what is a sample, and how a device trains.
+      output: folder to write; must not exist.
+      sequence: number of these uploads.
+      partitions: parts of the users; by default as Spark reads the files.
+
+    Raises:
+      FileNotFoundError: there is no such log.
+      ValueError: the log was not prepared, or the split is by moments of the whole log.
+    """
+    if config.split != "halves":
+        raise ValueError(
+            f"split: expected 'halves' with engine 'spark', got {config.split!r}, whose moments depend on the whole log"
+        )
+    opened = SequenceFolder(log)
+    content = Path(checkpoint).read_bytes()
+    digest, shared = hashlib.sha256(content).hexdigest(), spark.sparkContext.broadcast(content)
+
+    def train(batches):  # noqa: ANN001, ANN202 (Spark reads a function's hints, and wants none or its own)
+        fleet = _fleet(digest, shared, config.fleet)
+        for part in logs(opened, batches):
+            data = device_data(part, config, split_log(part, config), config.rounds - 1)
+            names = list(map(device_id, part.users.numbers))
+            yield fleet_batch(bundle, names, fleet.personalize(data, bar=False), sequence)
+
+    frame = spark.read.parquet(str(opened.sequences))
+    if partitions:
+        frame = frame.repartitionByRange(partitions, "user").sortWithinPartitions("user")
+    frame.mapInArrow(train, _spark_schema()).write.parquet(str(output))
+    return Path(output)
+
+
+_LOADED: dict[tuple[str, FleetConfig], Fleet] = {}  # of this process, which does many tasks; one at a time
+
+
+def _fleet(digest: str, checkpoint: "Broadcast[bytes]", config: FleetConfig) -> Fleet:
+    """The model of a checkpoint with this digest, loaded and compiled once a process."""
+    if (digest, config) not in _LOADED:
+        import keras
+        import tensorflow as tf
+
+        with suppress(RuntimeError):  # Spark runs a task a core; a TensorFlow that is at work keeps the threads it has
+            tf.config.threading.set_intra_op_parallelism_threads(1)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "cloud.keras"
+            path.write_bytes(checkpoint.value)
+            _LOADED.clear()
+            _LOADED[digest, config] = Fleet(keras.saving.load_model(path), config)
+    return _LOADED[digest, config]
+
+
+def _spark_schema() -> str:
+    """FLEET_SCHEMA in Spark's words."""
+    words = {
+        pa.string(): "string",
+        pa.binary(): "binary",
+        pa.int64(): "long",
+        pa.float64(): "double",
+        pa.list_(pa.float32()): "array<float>",
+    }
+    return ", ".join(f"{field.name} {words[field.type]}" for field in FLEET_SCHEMA)
