@@ -87,6 +87,9 @@ class Device:
           DeviceError: its subclasses say what was wrong; what was stored is as it was.
         """
         check_policy(on_bundle_change)
+        for name, value, kind in (("limits", limits, LogLimits), ("noise", noise, UploadNoise)):
+            if value is not None and not isinstance(value, kind):
+                raise InputError(f"{name}: expected a {kind.__name__}, got {type(value).__name__}")
         if not (Path(state_dir) / STATE).exists() and bundle is not None:
             bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
             bundle.vocabulary.profile(profile)  # refuses a wrong one before anything is made

@@ -157,6 +157,12 @@ def test_a_key_that_is_none_is_refused(tmp_path, bundle, key):
         Device.open(tmp_path / "device", bundle, key=key)
 
 
+@pytest.mark.parametrize("name", ["limits", "noise"])
+def test_settings_of_another_type_are_refused(tmp_path, bundle, name):
+    with pytest.raises(InputError, match=f"{name}: expected a .*, got dict"):
+        Device.open(tmp_path / "device", bundle, **{name: {"samples": 3}})
+
+
 def test_a_wrong_profile_is_refused_before_a_folder_is_made(tmp_path, bundle):
     with pytest.raises(InputError, match="unknown field 'aeg'"):
         Device.open(tmp_path / "device", bundle, profile={"aeg": "old"})
