@@ -3,8 +3,8 @@
   dccl-simulate-fleet --checkpoint=cloud.keras --bundle=bundle --protocol=liked --store=sqlite:///vectors.sqlite
 
 --checkpoint is the model that --bundle was exported from. Devices train on each user's whole past up to validation, or
-with --memory=rounds on the second half alone, as in dccl-run. A --store that ends in .parquet gets the vectors as a file
-or folder of Parquet, which dccl-train-cloud takes too.
+with --memory=rounds on the second half alone, as in dccl-run. A --store that ends in .parquet gets the vectors as a
+file or folder of Parquet, which dccl-train-cloud takes too.
 
 More users than one process can hold: --engine=spark, with the same vectors. All machines must see the log, the
 checkpoint goes to them:

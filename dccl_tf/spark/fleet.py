@@ -18,11 +18,13 @@ from dccl_tf.fleet import Fleet, FleetConfig
 from dccl_tf.fleet_uploads import FLEET_SCHEMA, fleet_batch
 from dccl_tf.real_devices import device_id
 from dccl_tf.run_config import DcclConfig, device_data, split_log
-from dccl_tf.spark.parts import logs
+from dccl_tf.spark.parts import USERS_AT_ONCE, logs
 
 if TYPE_CHECKING:
     from pyspark import Broadcast
     from pyspark.sql import SparkSession
+
+USERS_A_TASK = 16 * USERS_AT_ONCE  # some minutes of work
 
 
 def simulate(
@@ -46,7 +48,7 @@ def simulate(
       config: what is a sample, and how a device trains.
       output: folder to write; must not exist.
       sequence: number of these uploads.
-      partitions: parts of the users; by default as Spark reads the files.
+      partitions: parts of the users, a task each; by default enough to keep all cores at work.
 
     Raises:
       FileNotFoundError: there is no such log.
@@ -68,7 +70,9 @@ def simulate(
             yield fleet_batch(bundle, names, fleet.personalize(data, bar=False), sequence)
 
     frame = spark.read.parquet(str(opened.sequences))
-    if partitions:
+    # Spark parts files by their bytes, and these few bytes are much work.
+    partitions = partitions or max(2 * spark.sparkContext.defaultParallelism, opened.words["users"] // USERS_A_TASK)
+    if frame.rdd.getNumPartitions() < partitions:
         frame = frame.repartitionByRange(partitions, "user").sortWithinPartitions("user")
     frame.mapInArrow(train, _spark_schema()).write.parquet(str(output))
     return Path(output)
