@@ -1,5 +1,6 @@
 """Calls for another machine to answer, and how far its answers are from what was expected."""
 
+import json
 import math
 import subprocess
 import sys
@@ -37,6 +38,17 @@ def answers(command, calls):
     done = subprocess.run(command, input=calls.SerializeToString(), capture_output=True, cwd=ROOT, timeout=300)
     assert done.returncode == 0, done.stderr.decode()
     return dccl_pb2.Goldens.FromString(done.stdout)
+
+
+def life(command, folder):
+    """What a device, started by a command, says of its life: 40 interactions, a personalisation, an upload."""
+    job = {"state": str(folder), "device_id": "d1", "key": "00" * 32, "profile": {"age": "old"}}
+    job["events"] = [[101 + number * 7 % 19, number % 3 % 2, [120]] for number in range(40)]
+    command = [*command, "-m", "device_runtime.batch", str(BUNDLE)]
+    given = json.dumps(job | {"personalize": {}})
+    done = subprocess.run(command, input=given, capture_output=True, text=True, cwd=ROOT, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def of_this_machine(calls):

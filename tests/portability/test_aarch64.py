@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -38,3 +39,14 @@ def test_fifty_steps_end_at_the_vector_of_x86_64(runtime):
     here, there = replays.of_this_machine(calls), replays.answers(python(runtime), calls)
     assert np.abs(replays.vector(here) - replays.start(here)).max() > 0.1  # the steps did move it
     np.testing.assert_allclose(replays.vector(there), replays.vector(here), atol=1e-4, rtol=0)
+
+
+def test_a_device_lives_there_as_here(runtime, tmp_path):
+    here, there = (
+        replays.life(command, tmp_path / name)
+        for name, command in (("here", [sys.executable]), ("there", python(runtime)))
+    )
+    assert there["report"]["steps"] == here["report"]["steps"] > 0
+    assert there["gate"] == here["gate"]
+    np.testing.assert_allclose(there["vector"], here["vector"], atol=1e-4, rtol=0)
+    np.testing.assert_allclose(there["report"]["heldout_losses"], here["report"]["heldout_losses"], atol=1e-4, rtol=0)
