@@ -26,8 +26,11 @@ class EncodedRows:
 
     def batch(self, rows: np.ndarray) -> Batch:
         """The rows [B] as a batch; -1 gives a row of zeros with weight 0."""
-        real = (rows >= 0).astype(np.float32)
-        return Batch(self.hidden[rows] * real[:, None], self.labels[rows] * real, real)
+        weights = (rows >= 0).astype(np.float32)
+        hidden, labels = self.hidden.take(rows, axis=0), self.labels.take(rows)
+        if weights.all():  # all batches but the last of an epoch
+            return Batch(hidden, labels, weights)
+        return Batch(hidden * weights[:, None], labels * weights, weights)
 
 
 def encode(engine: Engine, rows: Rows, profile: np.ndarray) -> EncodedRows:

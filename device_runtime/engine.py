@@ -127,7 +127,8 @@ class Engine:
         """Logits [B] float32 of encoded rows [B, F], those that pad included."""
         with self.runtime.exclusive():
             self._load(state)
-            return self.runtime.call("evaluate_encoded", hidden=hidden, gate=np.array([gate], np.float32))["logits"]
+            inputs = {"hidden": hidden, "gate": np.array([gate], np.float32)}
+            return self.runtime.run("evaluate_encoded", inputs)["logits"]
 
     def train(
         self, state: VectorState, batch: Batch, learning_rate: float, anchor: np.ndarray, pull: float
@@ -140,16 +141,13 @@ class Engine:
         with self.runtime.exclusive():
             self._load(state)
             self._loaded = None  # until the new state is known
-            loss = self.runtime.call(
-                "train_encoded",
-                hidden=batch.hidden,
-                labels=batch.labels,
-                weights=batch.weights,
-                learning_rate=np.array([learning_rate], np.float32),
-                anchor=anchor,
-                pull=np.array([pull], np.float32),
-            )["loss"]
-            after = VectorState(**self.runtime.call("get", unused=_UNUSED))
+            inputs = batch._asdict() | {
+                "learning_rate": np.array([learning_rate], np.float32),
+                "anchor": anchor,
+                "pull": np.array([pull], np.float32),
+            }
+            loss = self.runtime.run("train_encoded", inputs)["loss"]
+            after = VectorState(**self.runtime.run("get", {"unused": _UNUSED}))
             self._loaded = after
         return float(loss[0]), after
 

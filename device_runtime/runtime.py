@@ -5,8 +5,7 @@ logits = runtime.call("infer", history=history, profile=profile, candidates=ids,
 """
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +61,9 @@ class Runtime:
         self.signatures = {name: _spec(runner) for name, runner in self._runners.items()}
         self._lock = threading.RLock()
 
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def exclusive(self) -> AbstractContextManager:
         """Keeps other threads out, so that `set` and the calls that rely on it stay together."""
-        with self._lock:
-            yield
+        return self._lock
 
     def call(self, signature: str, /, **inputs: Any) -> dict[str, np.ndarray]:
         """Runs a signature; safe under threads.
@@ -84,7 +81,11 @@ class Runtime:
         """
         if not isinstance(signature, str) or signature not in self.signatures:
             raise InputError(unknown_name("signature", signature, self.signatures))
-        arrays = checked(signature, self.signatures[signature].inputs, inputs)
+        return self.run(signature, checked(signature, self.signatures[signature].inputs, inputs))
+
+    def run(self, signature: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """`call` without its checks, for the many steps of a training: the arrays must be all inputs, of the exact
+        shape and type, contiguous and finite. Raises ModelError as `call` does."""
         with self._lock:
             try:
                 outputs = self._runners[signature](**arrays)
