@@ -40,6 +40,8 @@ class Installer:
             return self._learner(kept, accept(kept, self._runtime))
         except (BundleError, ModelError, InputError) as error:  # InputError: goldens that do not fit the model
             self.refuse(bundle.identity, str(error))
+            state = self._folder.state
+            self._folder.bundles.keep(*((state.bundle, state.previous_bundle) if state else ()))
             raise error if not isinstance(error, InputError) else BundleError(f"goldens.pb: {error}") from error
 
     def kept(self, identity: bytes, source: Bundle | str | Path | None = None) -> Learner:

@@ -91,6 +91,7 @@ def test_a_bundle_that_fails_a_check_leaves_the_old_one_in_use(trained, bundle_p
         trained.upgrade(failing(bundle_path, tmp_path / "bad", name))
     np.testing.assert_array_equal(trained.scores(ITEMS), scores)
     assert trained.bundle.identity == before
+    assert kept(trained) == {before.hex()}
     assert trained.state["vector"] == state["vector"]
     event = trained.events(newest=1)[0]
     assert event.kind == "refusal"
