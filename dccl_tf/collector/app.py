@@ -39,6 +39,7 @@ def application(collector: Collector, log_requests: bool = False) -> Starlette:
             HTTPException: problems.on_http_exception,
             Busy: problems.on_busy,
             sql.exc.DBAPIError: problems.on_database_error,
+            sql.exc.TimeoutError: problems.on_database_error,  # all connections are in use
         },
         lifespan=lifespan,
     )

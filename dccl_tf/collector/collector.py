@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from dccl_tf.collector import enrolment
 from dccl_tf.collector.bundle_files import BundleFiles
 from dccl_tf.collector.group_commit import GroupCommit
-from dccl_tf.collector.logs import RejectionLog, logger
+from dccl_tf.collector.logs import CountingLog, logger
 from dccl_tf.collector.metrics import Metrics
 from dccl_tf.collector.releases import Releases
 from dccl_tf.collector.rollout import Release
@@ -39,7 +39,8 @@ class Collector:
         self.operator, self.enrolment_token = operator, enrolment_token
         self.releases = Releases(store)
         self.log = logger()
-        self._rejections = RejectionLog(self.log)
+        self._rejections = CountingLog(self.log.warning, "uploads rejected")
+        self.store_failures = CountingLog(self.log.error, "store failed")
         # One thread writes: in SQLite writers would wait for each other anyway, and not in the order of asking.
         self._writer = ThreadPoolExecutor(1, "dccl-writer")
         self.metrics = Metrics(lambda: self._uploads.waiting)
@@ -62,19 +63,24 @@ class Collector:
         enrolling = settings.enrolment_token_file
         enrolment_token = Token.from_file(Path(enrolling), make=False) if enrolling else None
         files = BundleFiles(settings.bundles_url)
-        return cls(settings, VectorStore.open(settings.store_url, vault), files, operator, enrolment_token)
+        store = VectorStore.open(settings.store_url, vault)
+        store.check_secret()
+        return cls(settings, store, files, operator, enrolment_token)
 
     def close(self) -> None:
         """Ends what is under way, and closes the store."""
         self._writer.shutdown()
         self._rejections.tell()
+        self.store_failures.tell()
         self.store.close()
 
     async def receive(self, bodies: Sequence[bytes]) -> list[dccl_pb2.Receipt]:
         """Judges uploads; on return they are in the store or in quarantine, durably."""
         receipts = await self._uploads.submit(bodies)
         self.metrics.uploads(receipts)
-        self._rejections.add(receipts)
+        for receipt in receipts:
+            if receipt.status == dccl_pb2.Receipt.REJECTED:
+                self._rejections.add(dccl_pb2.Reason.Name(receipt.reason))
         return receipts
 
     async def enrol(self, device_id: str) -> dccl_pb2.Credentials | None:

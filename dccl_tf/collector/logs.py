@@ -4,14 +4,12 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 
-from protos import dccl_pb2
-
-REJECTIONS_SECONDS = 1.0  # between two lines about rejected uploads: noise from the network fills no log
+TELL_SECONDS = 1.0  # between two lines of a CountingLog
 
 
 def configure(level: str = "INFO") -> None:
@@ -49,25 +47,24 @@ def logger() -> Any:
     return structlog.stdlib.get_logger("dccl.collector")
 
 
-class RejectionLog:
-    """Tells of rejected uploads by counts, at most once a second."""
+class CountingLog:
+    """Tells how often things happened, at most once a second: noise from the network fills no log."""
 
-    def __init__(self, log: Any) -> None:
-        self._log = log
+    def __init__(self, tell: Callable[..., None], event: str) -> None:
+        """Takes a method of a logger, and the name of the event."""
+        self._tell, self._event = tell, event
         self._counts: Counter[str] = Counter()
-        self._told_at = -REJECTIONS_SECONDS
+        self._told_at = -TELL_SECONDS
 
-    def add(self, receipts: Iterable[dccl_pb2.Receipt]) -> None:
-        """Counts the rejected among receipts, and tells if it is time."""
-        for receipt in receipts:
-            if receipt.status == dccl_pb2.Receipt.REJECTED:
-                self._counts[dccl_pb2.Reason.Name(receipt.reason)] += 1
-        if self._counts and time.monotonic() - self._told_at >= REJECTIONS_SECONDS:
+    def add(self, what: str) -> None:
+        """Counts one, and tells if it is time."""
+        self._counts[what] += 1
+        if time.monotonic() - self._told_at >= TELL_SECONDS:
             self.tell()
 
     def tell(self) -> None:
         """Tells what has not been told."""
         if self._counts:
-            self._log.warning("uploads rejected", reasons=dict(self._counts))
+            self._tell(self._event, counts=dict(self._counts))
             self._counts.clear()
             self._told_at = time.monotonic()

@@ -41,8 +41,8 @@ async def on_busy(request: Request, error: Busy) -> Response:
     return response(503, str(error), {"Retry-After": str(error.retry_after)})
 
 
-async def on_database_error(request: Request, error: sql.exc.DBAPIError) -> Response:
-    """Answers when the database is away, full or read-only: nothing of the request was stored."""
-    request.app.state.collector.log.error("store failed", error=str(error.orig))
+async def on_database_error(request: Request, error: sql.exc.DBAPIError | sql.exc.TimeoutError) -> Response:
+    """Answers when the database is away, full, read-only or overrun: nothing of the request was stored."""
+    request.app.state.collector.store_failures.add(str(getattr(error, "orig", error)).strip())
     detail = f"the store does not answer; try again in {STORE_AWAY_SECONDS} s"
     return response(503, detail, {"Retry-After": str(STORE_AWAY_SECONDS)})

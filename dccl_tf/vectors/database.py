@@ -11,7 +11,12 @@ import sqlalchemy as sql
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 FIRST, HEAD = "0001", "0002"  # migrations: of stores from before there were any, and the newest
-WAIT_MS = 30_000  # for another process's transaction in SQLite
+WAIT_MS = 30_000  # for another process's transaction
+# A database that has vanished from the network is an error after a while, where the URL says nothing else.
+_PATIENCE = {
+    "sqlite": {},
+    "postgresql": {"connect_timeout": "10", "tcp_user_timeout": str(WAIT_MS), "keepalives_idle": "30"},
+}
 
 # The first statement of a writing transaction: nobody else writes until it ends, so what was checked still holds when
 # it is stored. The number is the store's own among a PostgreSQL database's advisory locks ("dccl" in ASCII).
@@ -20,7 +25,7 @@ LOCKS = {"sqlite": "BEGIN IMMEDIATE", "postgresql": f"SELECT pg_advisory_xact_lo
 # An acknowledged upload is on the disk whatever the database's defaults are.
 _SETTINGS = {
     "sqlite": [f"PRAGMA busy_timeout = {WAIT_MS}", "PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL"],
-    "postgresql": ["SET SESSION synchronous_commit = on"],
+    "postgresql": ["SET SESSION synchronous_commit = on", f"SET SESSION lock_timeout = {WAIT_MS}"],
 }
 
 _VERSION = sql.table("alembic_version", sql.column("version_num"))
@@ -37,7 +42,12 @@ def open_engine(url: str) -> sql.Engine:
         address = sql.make_url(url)
         if address.drivername == "postgresql":  # psycopg, not what SQLAlchemy 2.0 takes by default
             address = address.set(drivername="postgresql+psycopg")
-        engine = sql.create_engine(address, pool_pre_ping=address.get_backend_name() != "sqlite")
+        patience = _PATIENCE.get(address.get_backend_name())
+        if patience is None:
+            raise ValueError(f"url: expected a database of {' or '.join(_PATIENCE)}, got {address.get_backend_name()}")
+        engine = sql.create_engine(
+            address.update_query_dict(patience | dict(address.query)), pool_pre_ping=bool(patience)
+        )
     except sql.exc.ArgumentError as error:
         raise ValueError(f"url: expected one like sqlite:///vectors.sqlite, got {url!r}") from error
     except ModuleNotFoundError as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sql
 
-from dccl_tf.vectors.keys import KeyVault
+from dccl_tf.vectors.keys import KeyChangedError, KeyVault
 from dccl_tf.vectors.tables import DEVICES, VECTORS, device_id_error
 from protos.signing import KEY_BYTES
 
@@ -33,13 +33,20 @@ class DeviceHistory:
 
 
 def histories(connection: sql.Connection, vault: KeyVault, names: Iterable[str]) -> dict[str, DeviceHistory]:
-    """Those of the devices that are registered."""
+    """Those of the devices that are registered; one whose stored key was changed is not.
+
+    Raises:
+      ValueError: the secret of a key is missing.
+    """
     found: dict[str, DeviceHistory] = {}
     for some in _parts(names):
         for name, stored, pruned, bundle, sequence, body_hash in connection.execute(_HISTORIES, {"names": some}):
             history = found.get(name)
             if history is None:
-                history = found[name] = DeviceHistory(vault.open(bytes(stored), name), pruned)
+                try:
+                    history = found[name] = DeviceHistory(vault.open(bytes(stored), name), pruned)
+                except KeyChangedError:  # its uploads are refused; those that came with them are not
+                    continue
             if sequence is not None:
                 history.newest = max(history.newest, sequence)
                 history.uploads[bytes(bundle)] = (sequence, bytes(body_hash))

@@ -18,6 +18,10 @@ SECRET_BYTES = 32
 NAME_BYTES, NONCE_BYTES = 4, 12
 
 
+class KeyChangedError(ValueError):
+    """The bytes of one stored key are not what was sealed; other keys are unharmed."""
+
+
 class KeyVault:
     """Seals and opens devices' keys."""
 
@@ -62,7 +66,8 @@ class KeyVault:
         """The key that was sealed.
 
         Raises:
-          ValueError: the secret that it was sealed under is not in this vault, or the bytes were changed.
+          ValueError: the secret that it was sealed under is not in this vault.
+          KeyChangedError: the stored bytes were changed.
         """
         if len(stored) == KEY_BYTES:
             return stored
@@ -78,7 +83,7 @@ class KeyVault:
         try:
             return cipher.decrypt(nonce, stored[NAME_BYTES + NONCE_BYTES :], device_id.encode())
         except InvalidTag as error:
-            raise ValueError(f"key: the stored key of {device_id!r} was changed; remove the device") from error
+            raise KeyChangedError(f"key: the stored key of {device_id!r} was changed; remove the device") from error
 
     def is_current(self, stored: bytes) -> bool:
         """Whether a stored key is sealed under the newest secret, as `seal` would seal it now."""

@@ -100,6 +100,13 @@ class VectorStore:
         with self.begin() as connection:
             return devices.register(connection, self.vault, names)[0]
 
+    def check_secret(self) -> None:
+        """Raises ValueError if the vault lacks the secret of a device's key: of one, since all are under few."""
+        with self.reading() as connection:
+            one = connection.execute(sql.select(DEVICES.c.device_id, DEVICES.c.key).limit(1)).first()
+        if one:
+            self.vault.open(bytes(one.key), one.device_id)
+
     def forget_device(self, device_id: str) -> bool:
         """Removes a device, its key and its vectors; False if it was not known."""
         with self.begin() as connection:

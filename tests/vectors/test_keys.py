@@ -78,3 +78,24 @@ def test_a_file_of_no_secrets_is_named(tmp_path, content):
 def test_a_secret_of_another_length_is_named():
     with pytest.raises(ValueError, match="secret: expected 32 bytes, got 5"):
         KeyVault([b"short"])
+
+
+def test_a_changed_key_harms_no_other_device(store):
+    """Whoever can write to the database can end a device, and not those whose uploads come with its own."""
+    sealed = VectorStore(store._engine, KeyVault([NEW]))
+    bodies = [body(sealed, device_id=name) for name in "ab"]
+    with sealed.begin() as connection:
+        changed = stored_keys(sealed)["a"][:-1] + b"?"
+        connection.execute(sql.update(DEVICES).where(DEVICES.c.device_id == "a").values(key=changed))
+    assert [verdict(receipt) for receipt in Ingest(sealed).receive_many(bodies)] == ["UNKNOWN_DEVICE", "ACCEPTED"]
+
+
+def test_a_missing_secret_is_told_at_once_and_loses_no_upload(store):
+    sealed, other = (VectorStore(store._engine, KeyVault([secret])) for secret in (OLD, NEW))
+    upload = body(sealed)
+    with pytest.raises(ValueError, match="sealed under the secret"):
+        other.check_secret()
+    with pytest.raises(ValueError, match="sealed under the secret"):
+        Ingest(other).receive(upload)
+    sealed.check_secret()
+    assert verdict(Ingest(sealed).receive(upload)) == "ACCEPTED"

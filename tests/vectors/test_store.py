@@ -221,3 +221,16 @@ def test_pruned_vectors_are_gone_and_cannot_come_back(store):
     assert len(store.newest(BUNDLE)) == 0
     assert verdict(ingest.receive(first)) == "STALE_SEQUENCE"
     assert verdict(ingest.receive(body(store, sequence=6))) == "ACCEPTED"
+
+
+@pytest.mark.parametrize("address", ["mysql://host/name", "oracle://host/name"])
+def test_another_kind_of_database_is_named(address):
+    with pytest.raises(
+        ValueError, match=f"url: expected a database of sqlite or postgresql, got {address.split(':')[0]}"
+    ):
+        VectorStore.open(address)
+
+
+def test_a_database_that_does_not_run_is_named_without_its_password():
+    with pytest.raises(ValueError, match=r"url: cannot open postgresql\+psycopg://dccl:\*\*\*@127\.0\.0\.1:1/x"):
+        VectorStore.open("postgresql://dccl:hunter2@127.0.0.1:1/x")
