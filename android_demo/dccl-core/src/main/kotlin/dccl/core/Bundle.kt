@@ -22,7 +22,7 @@ class Bundle private constructor(
     val identity: ByteString,
     val manifest: Dccl.Manifest,
     val vocabulary: Vocabulary,
-    private val goldenBytes: ByteArray,
+    private val goldenBytes: ByteArray
 ) {
     /**
      * The model's file, verified again this moment; the runtime may map it, so it must stay as it is.
@@ -50,7 +50,9 @@ class Bundle private constructor(
         fun open(folder: File): Bundle {
             val missing = FILES.filterNot { File(folder, it).isFile }
             if (missing.isNotEmpty()) {
-                throw BundleError("bundle: expected ${FILES.joinToString()} in $folder, got none of ${missing.joinToString()}")
+                throw BundleError(
+                    "bundle: expected ${FILES.joinToString()} in $folder, got none of ${missing.joinToString()}"
+                )
             }
             val bytes = read(File(folder, MANIFEST))
             val manifest = parse(MANIFEST) { Dccl.Manifest.parseFrom(bytes) }
@@ -61,10 +63,11 @@ class Bundle private constructor(
             verified("certificate.json", manifest.certificateSha256)
             val goldens = verified("goldens.pb", manifest.goldensSha256)
             val items = verified("vocabulary.pb", manifest.vocabularySha256)
-            val vocabulary = Vocabulary(parse("vocabulary.pb") { Dccl.Vocabulary.parseFrom(items) }, manifest.profileList)
+            val vocabulary =
+                Vocabulary(parse("vocabulary.pb") { Dccl.Vocabulary.parseFrom(items) }, manifest.profileList)
             if (vocabulary.size != manifest.items) {
                 throw BundleError(
-                    "vocabulary.pb: expected ${manifest.items} items, got ${vocabulary.size}; export the bundle again",
+                    "vocabulary.pb: expected ${manifest.items} items, got ${vocabulary.size}; export the bundle again"
                 )
             }
             return Bundle(folder, ByteString.copyFrom(sha256(bytes)), manifest, vocabulary, goldens)
@@ -123,9 +126,10 @@ class Bundle private constructor(
 
         private fun checkHash(name: String, got: ByteArray, expected: ByteString) {
             if (!MessageDigest.isEqual(got, expected.toByteArray())) {
+                val wanted = expected.toByteArray().hex().ifEmpty { "(none)" }
                 throw BundleError(
-                    "$name: expected SHA-256 ${expected.toByteArray().hex().ifEmpty { "(none)" }} as in the manifest, " +
-                        "got ${got.hex()}; the file was damaged or replaced, fetch the bundle again",
+                    "$name: expected SHA-256 $wanted as in the manifest, got ${got.hex()}; the file was damaged or " +
+                        "replaced, fetch the bundle again"
                 )
             }
         }
@@ -133,14 +137,17 @@ class Bundle private constructor(
         private fun <M> parse(name: String, read: () -> M): M = try {
             read()
         } catch (error: InvalidProtocolBufferException) {
-            throw BundleError("$name: not a protobuf message of this toolkit (${error.message}); fetch the bundle again", error)
+            throw BundleError(
+                "$name: not a protobuf message of this toolkit (${error.message}); fetch the bundle again",
+                error
+            )
         }
 
         private fun check(manifest: Dccl.Manifest) {
             if (manifest.schema != SCHEMA) {
                 throw BundleError(
                     "$MANIFEST: expected schema $SCHEMA, got ${manifest.schema.toUInt()}; " +
-                        "use a version of this library that knows it, or fetch the bundle again",
+                        "use a version of this library that knows it, or fetch the bundle again"
                 )
             }
             val sizes = mapOf(
@@ -149,14 +156,18 @@ class Bundle private constructor(
                 "candidates" to manifest.candidates,
                 "train_batch" to manifest.trainBatch,
                 "items" to manifest.items,
-                "encoded_width" to manifest.encodedWidth,
+                "encoded_width" to manifest.encodedWidth
             )
             for ((name, value) in sizes) {
                 if (value !in 1 until Int.MAX_VALUE) {
-                    throw BundleError("$MANIFEST: expected $name of at least 1, got ${value.toUInt()}; export the bundle again")
+                    throw BundleError(
+                        "$MANIFEST: expected $name of at least 1, got ${value.toUInt()}; export the bundle again"
+                    )
                 }
             }
-            if (manifest.profileCount == 0) throw BundleError("$MANIFEST: expected at least one profile field, got none")
+            if (manifest.profileCount == 0) {
+                throw BundleError("$MANIFEST: expected at least one profile field, got none; export the bundle again")
+            }
             val training = manifest.training
             val sound = training.optimizer in listOf("adam", "sgd") &&
                 training.learningRate.let { it > 0 && it.isFinite() } &&
@@ -166,10 +177,10 @@ class Bundle private constructor(
                 training.gateMargin.isFinite()
             if (!sound) {
                 throw BundleError(
-                    "$MANIFEST: expected training by adam or sgd, a positive learning_rate and epochs, a pull of at least " +
-                        "0, a heldout_fraction in [0, 1) and a finite gate_margin, got ${training.optimizer}, " +
+                    "$MANIFEST: expected training by adam or sgd, a positive learning_rate and epochs, a pull of at " +
+                        "least 0, a heldout_fraction in [0, 1) and a finite gate_margin, got ${training.optimizer}, " +
                         "${training.learningRate}, ${training.epochs}, ${training.pull}, ${training.heldoutFraction}, " +
-                        "${training.gateMargin}; export the bundle again",
+                        "${training.gateMargin}; export the bundle again"
                 )
             }
         }

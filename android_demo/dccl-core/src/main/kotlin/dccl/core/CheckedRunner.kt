@@ -42,7 +42,9 @@ class CheckedRunner(private val runner: SignatureRunner) : Closeable by runner {
         }
         val missing = specs.keys - values.keys
         if (missing.isNotEmpty()) {
-            throw InputError("$signature: expected the inputs ${specs.keys.joinToString()}, got none for ${missing.joinToString()}")
+            throw InputError(
+                "$signature: expected the inputs ${specs.keys.joinToString()}, got none for ${missing.joinToString()}"
+            )
         }
         for ((name, spec) in specs) checkValue("$signature: $name", spec, values.getValue(name))
     }
@@ -54,7 +56,9 @@ class CheckedRunner(private val runner: SignatureRunner) : Closeable by runner {
         }
         if (value is Floats) {
             val wrong = value.values.indexOfFirst { !it.isFinite() }
-            if (wrong >= 0) throw InputError("$label: expected finite values, got ${value.values[wrong]} at position $wrong")
+            if (wrong >= 0) {
+                throw InputError("$label: expected finite values, got ${value.values[wrong]} at position $wrong")
+            }
         }
     }
 }
@@ -62,7 +66,8 @@ class CheckedRunner(private val runner: SignatureRunner) : Closeable by runner {
 /** 'unknown input "histroy"; did you mean "history"?', with all names where none is near. */
 internal fun unknownName(kind: String, name: String, known: Collection<String>): String {
     val near = known.minByOrNull { distance(it, name) }?.takeIf { distance(it, name) <= maxOf(2, name.length / 3) }
-    return "unknown $kind \"$name\"; " + if (near != null) "did you mean \"$near\"?" else "expected one of ${known.joinToString()}"
+    return "unknown $kind \"$name\"; " +
+        if (near != null) "did you mean \"$near\"?" else "expected one of ${known.joinToString()}"
 }
 
 /** Levenshtein's edit distance. */

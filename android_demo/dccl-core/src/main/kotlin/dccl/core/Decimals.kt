@@ -12,7 +12,7 @@ internal fun shortest(value: Float): BigDecimal = shortest(value.toDouble()) { i
 
 /** A float64 as Python's `repr` and its JSON write it: 0.1, 1e-05, 123.0. */
 internal fun shortestText(value: Double): String {
-    if (!value.isFinite()) return if (value.isNaN()) "NaN" else if (value > 0) "Infinity" else "-Infinity"
+    if (!value.isFinite()) return value.toString() // NaN, Infinity and -Infinity in both languages' words
     if (value == 0.0) return if (1 / value > 0) "0.0" else "-0.0"
     val decimal = shortest(value) { it.toString().toDouble() == value }.stripTrailingZeros()
     val digits = decimal.unscaledValue().abs().toString()

@@ -9,7 +9,7 @@ import java.security.MessageDigest
 data class Evidence(
     val heldoutSamples: Int = 0,
     val cloudLoss: Double? = null, // gate 0
-    val personalLoss: Double? = null, // gate 1
+    val personalLoss: Double? = null // gate 1
 )
 
 /**
@@ -29,7 +29,7 @@ data class DeviceState(
     val evidence: Evidence = Evidence(),
     val profile: Map<String, Any> = emptyMap(), // of String or Long
     val opening: String = "first", // how the vector came to this bundle: first, rebase, keep or reset
-    val previousBundle: ByteString = ByteString.EMPTY,
+    val previousBundle: ByteString = ByteString.EMPTY
 ) {
     fun toBytes(): ByteArray {
         val facts = linkedMapOf(
@@ -41,11 +41,11 @@ data class DeviceState(
             "evidence" to linkedMapOf(
                 "heldout_samples" to evidence.heldoutSamples,
                 "cloud_loss" to evidence.cloudLoss,
-                "personal_loss" to evidence.personalLoss,
+                "personal_loss" to evidence.personalLoss
             ),
             "profile" to profile,
             "opening" to opening,
-            "previous_bundle" to previousBundle.toByteArray().hex(),
+            "previous_bundle" to previousBundle.toByteArray().hex()
         )
         val text = Json.write(facts).toByteArray(Charsets.US_ASCII)
         val size = HEADER + text.size + 16 * anchor.size
@@ -70,7 +70,7 @@ data class DeviceState(
                 throw StateError("not a device state (${content.size} bytes)")
             }
             val buffer = ByteBuffer.wrap(content).order(ByteOrder.LITTLE_ENDIAN)
-            buffer.position(MAGIC.size)
+            buffer.get(ByteArray(MAGIC.size))
             val schema = buffer.getInt()
             if (schema != SCHEMA) throw StateError("expected schema $SCHEMA, got ${schema.toUInt()}")
             val length = buffer.getInt().toUInt().toLong()
@@ -95,7 +95,7 @@ data class DeviceState(
             vector: FloatArray,
             first: FloatArray,
             second: FloatArray,
-            anchor: FloatArray,
+            anchor: FloatArray
         ): DeviceState {
             fun text(name: String) = facts[name] as String
             val evidence = facts["evidence"] as Map<*, *>
@@ -109,11 +109,11 @@ data class DeviceState(
                 evidence = Evidence(
                     (evidence["heldout_samples"] as Long).toInt(),
                     evidence["cloud_loss"] as Double?,
-                    evidence["personal_loss"] as Double?,
+                    evidence["personal_loss"] as Double?
                 ),
                 profile = (facts["profile"] as Map<*, *>).entries.associate { (it.key as String) to it.value!! },
                 opening = text("opening"),
-                previousBundle = ByteString.copyFrom(unhex(text("previous_bundle"))),
+                previousBundle = ByteString.copyFrom(unhex(text("previous_bundle")))
             )
             require(state.current.sound && anchor.all(Float::isFinite)) { "a value is not finite" }
             return state

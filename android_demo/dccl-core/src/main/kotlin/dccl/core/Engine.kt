@@ -9,7 +9,7 @@ class VectorState(
     val vector: FloatArray, // [K]
     val firstMoment: FloatArray, // [K]
     val secondMoment: FloatArray, // [K]
-    val step: Float, // steps done
+    val step: Float // steps done
 ) {
     /**
      * False once training has diverged: a value is not finite, is the largest float32 (at which TFLite's builtin
@@ -50,7 +50,7 @@ class Engine(val runner: CheckedRunner, val manifest: Dccl.Manifest) : Closeable
             if (got != inputs) {
                 throw BundleError(
                     "model.tflite: expected the signature $name with inputs $inputs as in manifest.pb, got " +
-                        "${got ?: "no such signature"}; export the bundle again",
+                        "${got ?: "no such signature"}; export the bundle again"
                 )
             }
         }
@@ -76,7 +76,7 @@ class Engine(val runner: CheckedRunner, val manifest: Dccl.Manifest) : Closeable
         historyLabels: IntArray,
         profile: IntArray,
         candidates: IntArray,
-        gate: Float,
+        gate: Float
     ): FloatArray {
         checkIds("history", history)
         checkIds("candidates", candidates)
@@ -139,10 +139,12 @@ class Engine(val runner: CheckedRunner, val manifest: Dccl.Manifest) : Closeable
         batch: Batch,
         learningRate: Float,
         anchor: FloatArray,
-        pull: Float,
+        pull: Float
     ): Pair<Float, VectorState> {
-        batch.labels.firstOrNull { !(it in 0f..1f) }?.let { throw InputError("labels: expected values in [0, 1], got $it") }
-        batch.weights.firstOrNull { !(it >= 0f) }?.let { throw InputError("weights: expected values of at least 0, got $it") }
+        val label = batch.labels.firstOrNull { it !in 0f..1f } // NaN is in no range
+        if (label != null) throw InputError("labels: expected values in [0, 1], got $label")
+        val weight = batch.weights.firstOrNull { !(it >= 0f) }
+        if (weight != null) throw InputError("weights: expected values of at least 0, got $weight")
         return runner.exclusive {
             load(state)
             loaded = null // until the new state is known
@@ -153,14 +155,14 @@ class Engine(val runner: CheckedRunner, val manifest: Dccl.Manifest) : Closeable
                 "weights" to Floats(batch.weights),
                 "learning_rate" to one(learningRate),
                 "anchor" to Floats(anchor),
-                "pull" to one(pull),
+                "pull" to one(pull)
             ).getValue("loss")[0]
             val got = runner.call("get", "unused" to one(0f))
             val after = VectorState(
                 got.getValue("vector"),
                 got.getValue("first_moment"),
                 got.getValue("second_moment"),
-                got.getValue("step")[0],
+                got.getValue("step")[0]
             )
             loaded = after
             loss to after
@@ -180,16 +182,17 @@ class Engine(val runner: CheckedRunner, val manifest: Dccl.Manifest) : Closeable
             "vector" to Floats(state.vector),
             "first_moment" to Floats(state.firstMoment),
             "second_moment" to Floats(state.secondMoment),
-            "step" to one(state.step),
+            "step" to one(state.step)
         )
         loaded = state
     }
 
-    private fun user(history: IntArray, labels: IntArray, profile: IntArray): Array<Pair<String, Tensor>> = listOfNotNull(
-        "history" to Ints(history),
-        ("history_labels" to Ints(labels)).takeIf { manifest.historyLabels },
-        "profile" to Ints(profile),
-    ).toTypedArray()
+    private fun user(history: IntArray, labels: IntArray, profile: IntArray): Array<Pair<String, Tensor>> =
+        listOfNotNull(
+            "history" to Ints(history),
+            ("history_labels" to Ints(labels)).takeIf { manifest.historyLabels },
+            "profile" to Ints(profile)
+        ).toTypedArray()
 
     /** A gather outside the table is undefined in some runtimes. */
     private fun checkIds(name: String, ids: IntArray) {
@@ -245,6 +248,6 @@ private fun expectedInputs(manifest: Dccl.Manifest): Map<String, Map<String, Lis
         "init" to profile,
         "rebase" to profile + ("vector" to k),
         "get" to mapOf("unused" to one),
-        "set" to mapOf("vector" to k, "first_moment" to k, "second_moment" to k, "step" to one),
+        "set" to mapOf("vector" to k, "first_moment" to k, "second_moment" to k, "step" to one)
     )
 }

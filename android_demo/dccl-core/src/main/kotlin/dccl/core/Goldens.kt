@@ -26,7 +26,7 @@ fun replayGoldens(bundle: Bundle, runner: CheckedRunner): List<GoldenResult> {
         val outputs = runner.call(call.signature, *inputs.toTypedArray())
         call.outputsList.map { expected ->
             val got = outputs[expected.name] ?: throw BundleError(
-                "goldens.pb: ${call.signature} has no output \"${expected.name}\"; export the bundle again",
+                "goldens.pb: ${call.signature} has no output \"${expected.name}\"; export the bundle again"
             )
             val difference = difference(got, (tensor(expected) as? Floats)?.values ?: FloatArray(0))
             GoldenResult(call.signature, expected.name, difference, call.tolerance)
@@ -39,7 +39,7 @@ private fun tensor(tensor: Dccl.Tensor): Tensor {
     if (tensor.dtype !in listOf("float32", "int32") || tensor.data.size() != 4 * size) {
         throw BundleError(
             "goldens.pb: ${tensor.name}: expected ${tensor.shapeList} values of float32 or int32, got " +
-                "${tensor.data.size()} bytes of ${tensor.dtype}; export the bundle again",
+                "${tensor.data.size()} bytes of ${tensor.dtype}; export the bundle again"
         )
     }
     val buffer = tensor.data.littleEndian()

@@ -14,8 +14,10 @@ internal object Json {
         when (value) {
             null -> out.append("null")
             is Boolean -> out.append(value)
+
             is Int, is Long -> out.append(value)
             is Double -> out.append(shortestText(value))
+
             is String -> quote(value, out)
             is Map<*, *> -> {
                 out.append('{')

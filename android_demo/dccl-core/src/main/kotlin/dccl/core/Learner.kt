@@ -10,23 +10,14 @@ fun interface SignatureRunners {
 
 /** A bundle on a runner: from a device's log to a trained vector, or to the evidence for one from elsewhere. */
 internal class Learner(val bundle: Bundle, val engine: Engine) : Closeable by engine {
-    /** Trains on from a state; nothing is stored. */
-    fun learn(
-        log: SampleLog,
-        state: DeviceState,
-        profile: IntArray,
-        config: PersonalizeConfig,
-        shouldStop: () -> Boolean,
-        onStep: (Int, Int, Float) -> Unit,
-    ): Outcome {
-        val rows = rows(log, profile, config)
-        return Personalization(engine, rows, config, state.anchor, shouldStop, onStep).run(state.current)
-    }
+    /** A training from a state on, on all samples of the log; nothing is stored. */
+    fun training(log: SampleLog, state: DeviceState, profile: IntArray, config: PersonalizeConfig) =
+        Personalization(engine, rows(log, profile, config), config, state.current, state.anchor)
 
     /** A vector's evidence on the newest rows, and the gate that follows, by the bundle's defaults. */
     fun weigh(log: SampleLog, current: VectorState, profile: IntArray): Pair<Evidence, Double> {
         val config = PersonalizeConfig()
-        return Personalization(engine, rows(log, profile, config), config, current.vector).weigh(current)
+        return Personalization(engine, rows(log, profile, config), config, current, current.vector).weigh()
     }
 
     private fun rows(log: SampleLog, profile: IntArray, config: PersonalizeConfig): EncodedRows {
@@ -47,7 +38,7 @@ internal class Learner(val bundle: Bundle, val engine: Engine) : Closeable by en
         wrong.maxByOrNull { it.difference / it.tolerance }?.let {
             throw BundleError(
                 "goldens.pb: expected ${it.signature}.${it.output} within ${it.tolerance}, got ${it.difference} on " +
-                    "${engine.runner.runtime} (${wrong.size} outputs differ); stay on the bundle before this one",
+                    "${engine.runner.runtime} (${wrong.size} outputs differ); stay on the bundle before this one"
             )
         }
     }

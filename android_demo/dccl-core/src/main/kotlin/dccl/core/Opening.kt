@@ -11,8 +11,7 @@ enum class OnBundleChange {
     KEEP,
 
     /** The device begins again at U(0, u). */
-    RESET,
-    ;
+    RESET;
 
     internal val text get() = name.lowercase()
 }
@@ -23,7 +22,7 @@ data class Opening(
     val bundle: ByteString, // identity of the bundle in use
     val previous: ByteString = ByteString.EMPTY, // identity of the bundle before it
     val damaged: List<String> = emptyList(), // files of the state folder that were set aside
-    val profileUnknown: List<String> = emptyList(), // profile fields whose value the bundle does not know
+    val profileUnknown: List<String> = emptyList() // profile fields whose value the bundle does not know
 )
 
 /** A state to go on with, for a profile [P]. */
@@ -43,7 +42,7 @@ internal fun openState(
     stored: DeviceState?,
     profile: Map<String, String>?,
     policy: OnBundleChange,
-    sequence: Long,
+    sequence: Long
 ): Opened {
     val bundle = learner.bundle
     val raw: Map<String, Any> = profile ?: stored?.profile.orEmpty()
@@ -59,6 +58,7 @@ internal fun openState(
     val (how, state) = when {
         stored == null -> "first" to fresh()
         stored.bundle == bundle.identity -> "resumed" to stored
+
         policy == OnBundleChange.RESET ->
             policy.text to fresh().copy(opening = policy.text, previousBundle = stored.bundle)
         else -> policy.text to carried(learner, log, stored, policy, indices)
@@ -73,13 +73,13 @@ private fun carried(
     log: SampleLog,
     stored: DeviceState,
     policy: OnBundleChange,
-    profile: IntArray,
+    profile: IntArray
 ): DeviceState {
     val expected = learner.bundle.manifest.metapatchLength
     if (expected != stored.anchor.size) {
         throw StateError(
-            "on_bundle_change: expected a vector of $expected floats for \"${policy.text}\", got ${stored.anchor.size} " +
-                "from the bundle ${stored.bundle.toByteArray().hex().take(12)}; use RESET, which begins again",
+            "on_bundle_change: expected a vector of $expected floats for \"${policy.text}\", got " +
+                "${stored.anchor.size} from the bundle ${stored.bundle.toByteArray().hex().take(12)}; use RESET, which begins again"
         )
     }
     val rebase = policy == OnBundleChange.REBASE
@@ -93,6 +93,6 @@ private fun carried(
         samples = 0,
         evidence = evidence,
         opening = policy.text,
-        previousBundle = stored.bundle,
+        previousBundle = stored.bundle
     )
 }

@@ -27,13 +27,13 @@ fun requireBuiltins(model: File) {
     if (flex.isNotEmpty()) {
         throw UnsupportedOperatorError(
             "$model: needs the Flex delegate for ${flex.sorted().joinToString()}, which plain TFLite does not carry; " +
-                "export it again with this toolkit",
+                "export it again with this toolkit"
         )
     }
     if (custom.isNotEmpty()) {
         throw UnsupportedOperatorError(
             "$model: needs the custom operators ${custom.sorted().joinToString()}, which plain TFLite does not " +
-                "carry; export it again with this toolkit",
+                "carry; export it again with this toolkit"
         )
     }
 }
@@ -50,7 +50,7 @@ internal fun requireRuntime(oldest: String, runtime: String) {
     if (compareValuesBy(here, needed, { it[0] }, { it[1] }, { it[2] }) < 0) {
         throw BundleError(
             "manifest.pb: expected $oldest or newer for this model's operators, got $runtime; " +
-                "update the app's TFLite dependency, or export for an older runtime",
+                "update the app's TFLite dependency, or export for an older runtime"
         )
     }
 }
@@ -72,7 +72,9 @@ private const val PLACEHOLDER = 127 // the largest code of the old int8 field; l
 
 private fun customOperators(buffer: ByteBuffer): List<String> {
     if (buffer.getInt(4) != 0x334C4654) { // "TFL3"
-        throw ModelError("model: expected a .tflite file, got ${buffer.limit()} bytes of something else; export it again")
+        throw ModelError(
+            "model: expected a .tflite file, got ${buffer.limit()} bytes of something else; export it again"
+        )
     }
     val names = ArrayList<String>()
     for (code in Table(buffer, buffer.getInt(0)).tables(1)) { // Model: 1 operator_codes

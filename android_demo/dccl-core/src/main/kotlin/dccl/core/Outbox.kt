@@ -1,7 +1,6 @@
 package dccl.core
 
 import com.google.protobuf.ByteString
-import dccl.Dccl
 
 /** An upload and what became of it. */
 data class Queued(
@@ -10,7 +9,7 @@ data class Queued(
     val status: String, // queued, accepted, duplicate, rejected or superseded
     val detail: String, // why it was rejected, or why it still waits
     val attempts: Int,
-    val bytesSent: Long, // in all attempts
+    val bytesSent: Long // in all attempts
 )
 
 /**
@@ -39,27 +38,18 @@ internal class Outbox(private val database: SqlDatabase) {
                 it[2] as String,
                 it[3] as String,
                 (it[4] as Long).toInt(),
-                it[5] as Long,
+                it[5] as Long
             )
         }
 
     /** Notes what the cloud answered, or why it did not. */
-    fun answered(sequence: Long, bytesSent: Int, receipt: Dccl.Receipt?, problem: String) {
-        val status = when (receipt?.status) {
-            Dccl.Receipt.Status.ACCEPTED -> "accepted"
-            Dccl.Receipt.Status.DUPLICATE -> "duplicate"
-            Dccl.Receipt.Status.REJECTED -> "rejected"
-            else -> "queued"
-        }
-        val detail = if (status == "rejected") "${receipt!!.reason}: ${receipt.detail}" else problem
-        database.execute(
-            "UPDATE uploads SET status = ?, detail = ?, attempts = attempts + 1, bytes = bytes + ? WHERE sequence = ?",
-            status,
-            detail,
-            bytesSent.toLong(),
-            sequence,
-        )
-    }
+    fun answered(sequence: Long, answer: Answer) = database.execute(
+        "UPDATE uploads SET status = ?, detail = ?, attempts = attempts + 1, bytes = bytes + ? WHERE sequence = ?",
+        answer.status,
+        answer.detail,
+        answer.bytesSent.toLong(),
+        sequence
+    )
 
     private companion object {
         const val KEPT = 50

@@ -13,7 +13,7 @@ data class PersonalizeConfig(
     val gateMargin: Float? = null, // held-out log loss that personal must win by; negative: may lose by
     val negatives: Int? = null, // drawn for each click that has nothing skipped beside it
     val seed: Long = 0,
-    val patience: Int? = null, // epochs without a better held-out loss before stopping; null: all epochs are run
+    val patience: Int? = null // epochs without a better held-out loss before stopping; null: all epochs are run
 ) {
     init {
         check("learning_rate", learningRate?.toDouble(), 0.0, Double.MAX_VALUE)
@@ -27,7 +27,9 @@ data class PersonalizeConfig(
     }
 
     private fun check(name: String, value: Double?, least: Double, most: Double) {
-        if (value != null && value !in least..most) throw InputError("$name: expected a value of at least $least, got $value")
+        if (value != null && value !in least..most) {
+            throw InputError("$name: expected a value in [$least, $most], got $value")
+        }
     }
 }
 
@@ -43,7 +45,7 @@ data class Report(
     val cloudLoss: Double?, // held-out, gate 0
     val personalLoss: Double?, // held-out, the kept vector with gate 1
     val gate: Double,
-    val seconds: Double,
+    val seconds: Double
 )
 
 /** The kept vector, the evidence for its gate, and the report. */
@@ -54,7 +56,7 @@ internal class EncodedRows(
     private val hidden: FloatArray, // [N, F]
     private val labels: FloatArray, // [N]
     private val batch: Int, // B
-    heldout: BooleanArray, // [N]
+    heldout: BooleanArray // [N]
 ) {
     private val width = if (labels.isEmpty()) 0 else hidden.size / labels.size
     val training: List<Int> = labels.indices.filterNot { heldout[it] }
@@ -75,108 +77,118 @@ internal class EncodedRows(
 }
 
 /**
- * Personalisation (Eq. 3 of the paper on one device): trains the vector on the device's own samples and weighs it
- * against the cloud model (docs/protocol.md). A function of a vector, rows and settings; nothing is stored here, so
- * whatever goes wrong leaves the device as it was.
+ * Personalisation (Eq. 3 of the paper on one device): trains a vector on the device's own samples and weighs it against
+ * the cloud model (docs/protocol.md). Nothing is stored here, so whatever goes wrong leaves the device as it was.
  *
- * @param shouldStop asked before every step; what was trained until then is weighed like a whole epoch.
+ * @param start vector and optimiser state to go on from.
+ * @param anchor [K] that `pull` draws towards.
  */
 internal class Personalization(
     private val engine: Engine,
     private val rows: EncodedRows,
-    private val config: PersonalizeConfig,
-    private val anchor: FloatArray, // [K] that `pull` draws towards
-    private val shouldStop: () -> Boolean = { false },
-    private val onStep: (epoch: Int, step: Int, loss: Float) -> Unit = { _, _, _ -> },
+    val config: PersonalizeConfig,
+    private val start: VectorState,
+    private val anchor: FloatArray
 ) {
     private val defaults: Dccl.Training = engine.manifest.training
     private val learningRate = config.learningRate ?: defaults.learningRate
-    private val margin = config.gateMargin ?: defaults.gateMargin
+    private val epochs = config.epochs ?: defaults.epochs
+    private val margin = (config.gateMargin ?: defaults.gateMargin).toDouble()
     private val pull = ((config.pull ?: defaults.pull).toDouble() / maxOf(1, rows.training.size)).toFloat()
+    private val cloudLoss by lazy { heldoutLoss(start, 0f) }
 
-    private var stopped = if (rows.training.isEmpty()) "no samples" else "finished"
-    private var steps = 0
+    // Where the training stands: within an epoch, and the best of those before.
+    private var state = start
+    private var epoch = 0
+    private var step = 0 // of the epoch
+    private var steps = 0 // of all
+    private var total = 0.0 // loss of the epoch's rows so far
+    private var seen = 0 // rows of the epoch so far
+    private var best = Candidate(
+        start,
+        null,
+        if (start.step >
+            0
+        ) {
+            orInfinity(heldoutLoss(start, 1f))
+        } else {
+            Double.POSITIVE_INFINITY
+        }
+    )
+    private val losses = ArrayList<Double>()
+    private val heldoutLosses = ArrayList<Double>()
+    private var seconds = 0.0
+
+    private class Candidate(val state: VectorState, val epoch: Int?, val loss: Double)
 
     /**
-     * Trains on from [start].
+     * Trains on from where the last call stopped, until it is finished or [shouldStop], which is asked before every step.
+     * What was trained until then is weighed like a whole epoch.
      *
-     * @return the vector with the lowest held-out loss among those after each epoch, and [start] if it had been trained
+     * @return the vector with the lowest held-out loss among those after each epoch, and `start` if it had been trained
      *   before; without held-out rows the newest, with gate 0. If a loss or a state is not sound, training ends there
      *   and that epoch does not count.
      */
-    fun run(start: VectorState): Outcome {
+    fun run(shouldStop: () -> Boolean, onStep: (epoch: Int, step: Int, loss: Float) -> Unit): Outcome {
         val began = System.nanoTime()
-        val losses = ArrayList<Double>()
-        val heldoutLosses = ArrayList<Double>()
-        var best = start
-        var bestEpoch: Int? = null
-        var bestLoss = if (start.step > 0) orInfinity(heldoutLoss(start, 1f)) else Double.POSITIVE_INFINITY
-        var state = start
-        var epoch = 0
-        while (stopped == "finished" && epoch < (config.epochs ?: defaults.epochs)) {
-            val (after, loss) = epoch(state, epoch) ?: break
-            state = after
-            losses += loss
-            val heldout = heldoutLoss(state, 1f)
-            heldout?.let { heldoutLosses += orInfinity(it) }
-            if (heldout == null || orInfinity(heldout) < bestLoss) {
-                best = state
-                bestEpoch = epoch
-                bestLoss = orInfinity(heldout)
-            } else if (config.patience != null && epoch - (bestEpoch ?: -1) >= config.patience && stopped == "finished") {
-                stopped = "patience"
-            }
-            epoch++
-        }
-        val personalLoss = bestLoss.takeIf { it.isFinite() }
-        val evidence = Evidence(rows.heldout.size, heldoutLoss(start, 0f), personalLoss)
+        var stopped = if (rows.training.isEmpty()) "no samples" else null
+        while (stopped == null && epoch < epochs) stopped = finishEpoch(shouldStop, onStep)
+        val interrupted = stopped == "should_stop" && seen > 0
+        val losses = if (interrupted) losses + total / seen else losses.toList()
+        val heldoutLosses = heldoutLosses + listOfNotNull(heldoutLoss(state, 1f).takeIf { interrupted })
+        val kept = if (interrupted) better(heldoutLosses.lastOrNull()) else best
+        val evidence = Evidence(rows.heldout.size, cloudLoss, kept.loss.takeIf { it.isFinite() })
+        seconds += (System.nanoTime() - began) / 1e9
         val report = Report(
-            stopped = stopped,
+            stopped = stopped ?: "finished",
             samples = rows.training.size,
             heldoutSamples = rows.heldout.size,
             steps = steps,
             losses = losses,
             heldoutLosses = heldoutLosses,
-            bestEpoch = bestEpoch,
+            bestEpoch = kept.epoch,
             cloudLoss = evidence.cloudLoss,
-            personalLoss = personalLoss,
-            gate = decideGate(evidence, margin.toDouble()),
-            seconds = (System.nanoTime() - began) / 1e9,
+            personalLoss = evidence.personalLoss,
+            gate = decideGate(evidence, margin),
+            seconds = seconds
         )
-        return Outcome(best, evidence, report)
+        return Outcome(kept.state, evidence, report)
     }
 
-    /** What the held-out rows say of a vector that is not being trained, and the gate that follows. */
-    fun weigh(state: VectorState): Pair<Evidence, Double> {
-        val personal = heldoutLoss(state, 1f)?.takeIf { it.isFinite() }
-        val evidence = Evidence(rows.heldout.size, heldoutLoss(state, 0f), personal)
-        return evidence to decideGate(evidence, margin.toDouble())
-    }
-
-    /** The state after one epoch and its mean loss; null if it does not count. */
-    private fun epoch(start: VectorState, epoch: Int): Pair<VectorState, Double>? {
-        var state = start
-        var total = 0.0
-        var seen = 0
+    /** Trains to the end of the epoch; what stopped it or all training, null if nothing did. */
+    private fun finishEpoch(shouldStop: () -> Boolean, onStep: (Int, Int, Float) -> Unit): String? {
         val order = trainingSchedule(rows.training.size, engine.manifest.trainBatch, epoch, config.seed)
-        for ((step, chosen) in order.withIndex()) {
-            if (shouldStop()) {
-                stopped = "should_stop"
-                break
-            }
-            val batch = rows.batch(chosen.map { rows.training[it] })
-            val (loss, after) = engine.train(state, batch, learningRate, anchor, pull)
-            if (!loss.isFinite() || !after.sound) {
-                stopped = "diverged"
-                return null
-            }
+        while (step < order.size) {
+            if (shouldStop()) return "should_stop"
+            val chosen = order[step].map { rows.training[it] }
+            val (loss, after) = engine.train(state, rows.batch(chosen), learningRate, anchor, pull)
+            if (!loss.isFinite() || !after.sound) return "diverged"
+            onStep(epoch, step, loss)
             state = after
             total += loss.toDouble() * chosen.size
             seen += chosen.size
+            step++
             steps++
-            onStep(epoch, step, loss)
         }
-        return if (seen == 0) null else state to total / seen
+        losses += total / seen
+        heldoutLoss(state, 1f)?.let { heldoutLosses += orInfinity(it) }
+        best = better(heldoutLosses.lastOrNull())
+        val waited = epoch - (best.epoch ?: -1)
+        epoch++
+        step = 0
+        total = 0.0
+        seen = 0
+        return "patience".takeIf { config.patience != null && waited >= config.patience }
+    }
+
+    /** The state after this epoch, or what was best before; without held-out rows the newest. */
+    private fun better(loss: Double?): Candidate =
+        if (loss == null || loss < best.loss) Candidate(state, epoch, orInfinity(loss)) else best
+
+    /** What the held-out rows say of the vector that was begun with, and the gate that follows. */
+    fun weigh(): Pair<Evidence, Double> {
+        val evidence = Evidence(rows.heldout.size, cloudLoss, heldoutLoss(start, 1f)?.takeIf { it.isFinite() })
+        return evidence to decideGate(evidence, margin)
     }
 
     /** Mean log loss of the held-out rows; null if there are none. */

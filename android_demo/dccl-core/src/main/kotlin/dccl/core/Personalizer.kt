@@ -1,10 +1,8 @@
 package dccl.core
 
-import com.google.protobuf.InvalidProtocolBufferException
 import dccl.Dccl
 import java.io.Closeable
 import java.io.File
-import java.io.IOException
 import java.util.concurrent.atomic.AtomicLong
 import java.util.concurrent.locks.ReentrantLock
 import java.util.concurrent.locks.ReentrantReadWriteLock
@@ -14,11 +12,6 @@ import kotlin.concurrent.write
 
 /** An item and its logit. */
 data class Scored(val item: RawId, val logit: Float)
-
-/** Carries a body to the cloud and brings back its answer, a serialised `dccl.Receipt`; throws IOException if it cannot. */
-fun interface Transport {
-    fun post(body: ByteArray): ByteArray
-}
 
 /**
  * One device: logs interactions, ranks, personalises itself and uploads its vector. Made by [Personalizer.open].
@@ -30,7 +23,7 @@ class Personalizer private constructor(
     private val folder: StateFolder,
     val deviceId: String,
     private val key: ByteArray?,
-    private val runners: SignatureRunners,
+    private val runners: SignatureRunners
 ) : Closeable {
     private val lock = ReentrantLock() // state, log and caches
     private val training = ReentrantLock() // one personalisation or upgrade at a time
@@ -41,6 +34,7 @@ class Personalizer private constructor(
     private lateinit var stateInUse: DeviceState
     private lateinit var profile: IntArray // [P]
     private var history: Pair<IntArray, IntArray>? = null // [T] model ids and labels
+    private var unfinished: Unfinished? = null
 
     /** How the vector came to this bundle. */
     lateinit var opening: Opening
@@ -119,7 +113,7 @@ class Personalizer private constructor(
         candidates: List<RawId>,
         k: Int? = null,
         gate: Double? = null,
-        excludeHistory: Boolean = false,
+        excludeHistory: Boolean = false
     ): List<Scored> {
         if (k != null && k < 1) throw InputError("k: expected a whole number of at least 1, got $k")
         val met = if (excludeHistory) lock.withLock { folder.samples.met() } else emptySet()
@@ -132,7 +126,7 @@ class Personalizer private constructor(
         val learner: Learner,
         val state: DeviceState,
         val profile: IntArray,
-        val history: Pair<IntArray, IntArray>,
+        val history: Pair<IntArray, IntArray>
     )
 
     private fun history(): Pair<IntArray, IntArray> = history ?: run {
@@ -146,6 +140,9 @@ class Personalizer private constructor(
      * Trains the vector on all kept samples, goes on from the current one, and sets the gate by evidence. Rankings in
      * other threads go on with the old vector until the new one is stored.
      *
+     * A training that was stopped goes on where it stopped, on the rows that it began with, at the next call with the
+     * same settings; after a restart, or on another vector or bundle, a new one begins.
+     *
      * @param shouldStop asked before every step: a [timeBudget], or whether the system wants the job to end.
      * @param onStep called with epoch, step and loss after every step.
      * @throws StorageError the new state cannot be written; the device keeps the old one.
@@ -153,20 +150,29 @@ class Personalizer private constructor(
     fun personalize(
         config: PersonalizeConfig = PersonalizeConfig(),
         shouldStop: () -> Boolean = { false },
-        onStep: (epoch: Int, step: Int, loss: Float) -> Unit = { _, _, _ -> },
+        onStep: (epoch: Int, step: Int, loss: Float) -> Unit = { _, _, _ -> }
     ): Report = training.withLock {
         val (state, profile) = lock.withLock { stateInUse to profile }
-        val outcome = learner.learn(folder.samples, state, profile, config, shouldStop, onStep)
+        val begun = unfinished?.takeIf { it.goesOn(state, config) }?.training
+        val training = begun ?: learner.training(folder.samples, state, profile, config)
+        unfinished = null
+        val outcome = training.run(shouldStop, onStep)
         val report = outcome.report
         if (report.stopped == "no samples") return report.copy(gate = state.gate)
         lock.withLock {
             val now = stateInUse // its sequence number may have grown meanwhile
             val samples = if (report.bestEpoch != null) report.samples.toLong() else now.samples
             save(
-                now.copy(current = outcome.state, gate = report.gate, evidence = outcome.evidence, samples = samples),
+                now.copy(current = outcome.state, gate = report.gate, evidence = outcome.evidence, samples = samples)
             )
         }
+        if (report.stopped == "should_stop") unfinished = Unfinished(training, outcome.state)
         report
+    }
+
+    /** A training that was stopped, and the vector that it left in use. */
+    private class Unfinished(val training: Personalization, val left: VectorState) {
+        fun goesOn(state: DeviceState, config: PersonalizeConfig) = state.current === left && training.config == config
     }
 
     /**
@@ -218,21 +224,21 @@ class Personalizer private constructor(
      */
     fun send(transport: Transport): Boolean {
         for (upload in uploads.filter { it.status == "queued" }) {
-            val body = sign(upload.content, requireKey())
-            val (receipt, problem) = try {
-                Dccl.Receipt.parseFrom(transport.post(body)) to "the answer was no receipt of accepted or rejected"
-            } catch (error: InvalidProtocolBufferException) {
-                null to "the answer was not a receipt (${error.message})"
-            } catch (error: IOException) {
-                null to (error.message ?: error.javaClass.simpleName)
-            }
-            lock.withLock { folder.outbox.answered(upload.sequence, body.size, receipt, problem) }
+            val answer = deliver(sign(upload.content, requireKey()), transport)
+            lock.withLock { folder.outbox.answered(upload.sequence, answer) }
         }
         return uploads.none { it.status == "queued" }
     }
 
     /** The newest uploads and what became of them, oldest first. */
     val uploads: List<Queued> get() = lock.withLock { folder.outbox.all() }
+
+    /** Whether [upload] would tell the cloud anything that the newest upload has not. */
+    val uploadIsDue: Boolean
+        get() = lock.withLock {
+            val told = folder.outbox.all().lastOrNull()?.let { Dccl.VectorUpload.parseFrom(it.content) }
+            stateInUse.samples > 0 && uploadMessage(stateInUse, deviceId, told?.sequence ?: 0) != told
+        }
 
     private fun requireKey(): ByteArray =
         key ?: throw StateError("upload: this device has no key; open it once with the key of the cloud's registration")
@@ -268,7 +274,15 @@ class Personalizer private constructor(
             folder.samples.forget()
             history = null
             val current = learner.engine.start(profile)
-            save(DeviceState(bundle.identity, current, current.vector, sequence = folder.sequence, profile = stateInUse.profile))
+            save(
+                DeviceState(
+                    bundle.identity,
+                    current,
+                    current.vector,
+                    sequence = folder.sequence,
+                    profile = stateInUse.profile
+                )
+            )
         }
     }
 
@@ -290,6 +304,7 @@ class Personalizer private constructor(
         val opened = openState(next, folder.samples, stored, profile, policy, folder.sequence)
         if (opened.opening.how != "resumed" || opened.state.profile != stored?.profile) folder.save(opened.state)
         learner = next
+        unfinished = null
         stateInUse = opened.state
         this.profile = opened.profile
         history = null
@@ -324,7 +339,7 @@ class Personalizer private constructor(
             key: ByteArray? = null,
             profile: Map<String, String>? = null,
             onBundleChange: OnBundleChange = OnBundleChange.REBASE,
-            onDamage: OnDamage = OnDamage.ERROR,
+            onDamage: OnDamage = OnDamage.ERROR
         ): Personalizer {
             profile?.let { bundle.vocabulary.profile(it) } // refuses a wrong one before anything is made
             val learner = Learner.open(bundle, runners)

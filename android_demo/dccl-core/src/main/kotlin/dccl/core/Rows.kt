@@ -8,7 +8,7 @@ class LoggedSamples(
     val history: History,
     val items: List<RawId>, // [N] of each row
     val labels: FloatArray, // [N]
-    val at: IntArray, // [N] index of the row's interaction in `history`: what is before it is the row's history
+    val at: IntArray // [N] index of the row's interaction in `history`: what is before it is the row's history
 )
 
 /**
@@ -20,7 +20,7 @@ class Rows(
     val itemLabels: IntArray, // [T + n]
     val at: IntArray, // [N]
     val candidates: IntArray, // [N]
-    val labels: FloatArray, // [N]
+    val labels: FloatArray // [N]
 ) {
     val size: Int get() = candidates.size
 }
@@ -50,14 +50,14 @@ internal fun encodeRows(
     vocabulary: Vocabulary,
     historyLength: Int,
     negatives: Int = 0,
-    seed: Long = 0,
+    seed: Long = 0
 ): Rows {
     val rows = Rows(
         items = IntArray(historyLength) + vocabulary.encode(logged.history.items),
         itemLabels = IntArray(historyLength) + logged.history.labels,
         at = logged.at,
         candidates = vocabulary.encode(logged.items),
-        labels = logged.labels,
+        labels = logged.labels
     )
     return if (negatives > 0 && rows.size > 0) withNegatives(rows, vocabulary.size, negatives, seed) else rows
 }

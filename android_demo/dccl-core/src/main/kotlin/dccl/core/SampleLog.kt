@@ -5,7 +5,7 @@ data class Interaction(
     val item: RawId,
     val label: Int, // 1 liked or clicked, 0 not
     val timestamp: Long, // seconds
-    val skipped: List<RawId> = emptyList(),
+    val skipped: List<RawId> = emptyList()
 )
 
 /**
@@ -18,7 +18,7 @@ data class Interaction(
 internal class SampleLog(
     private val database: SqlDatabase,
     private val mostSamples: Long = 20_000,
-    private val mostHistory: Long = 50_000,
+    private val mostHistory: Long = 50_000
 ) {
     init {
         database.transaction {
@@ -41,7 +41,7 @@ internal class SampleLog(
                     "INSERT INTO history (item, label, timestamp) VALUES (?, ?, ?)",
                     stored(one.item),
                     one.label.toLong(),
-                    one.timestamp,
+                    one.timestamp
                 )
                 if (!train) continue
                 val rows = listOf(one.item to one.label) + one.skipped.map { it to 0 }
@@ -72,7 +72,7 @@ internal class SampleLog(
             history = history(history),
             items = samples.map { raw(it[0]) },
             labels = FloatArray(samples.size) { (samples[it][1] as Long).toFloat() },
-            at = IntArray(samples.size) { index.getValue(samples[it][2]) },
+            at = IntArray(samples.size) { index.getValue(samples[it][2]) }
         )
     }
 
@@ -107,12 +107,12 @@ internal class SampleLog(
         database.execute(
             "DELETE FROM samples WHERE position <= (SELECT position FROM samples WHERE number = " +
                 "(SELECT max(number) FROM samples) - ?) AND position < (SELECT max(position) FROM samples)",
-            mostSamples,
+            mostSamples
         )
         database.execute(
             "DELETE FROM history WHERE position <= (SELECT max(position) FROM history) - ? " +
                 "AND position < (SELECT coalesce(min(position), position + 1) FROM samples)",
-            mostHistory,
+            mostHistory
         )
     }
 
@@ -131,14 +131,14 @@ internal class SampleLog(
 
         // An item has no type: numbers and texts come back as they were.
         val TABLES = listOf(
-            "CREATE TABLE history (position INTEGER PRIMARY KEY AUTOINCREMENT, item NOT NULL, label INTEGER NOT NULL, " +
-                "timestamp INTEGER NOT NULL)",
-            "CREATE TABLE samples (number INTEGER PRIMARY KEY AUTOINCREMENT, position INTEGER NOT NULL, item NOT NULL, " +
-                "label INTEGER NOT NULL)",
+            "CREATE TABLE history (position INTEGER PRIMARY KEY AUTOINCREMENT, item NOT NULL, " +
+                "label INTEGER NOT NULL, timestamp INTEGER NOT NULL)",
+            "CREATE TABLE samples (number INTEGER PRIMARY KEY AUTOINCREMENT, position INTEGER NOT NULL, " +
+                "item NOT NULL, label INTEGER NOT NULL)",
             "CREATE INDEX samples_position ON samples (position)",
             "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
             "CREATE TABLE uploads (sequence INTEGER PRIMARY KEY, bundle BLOB NOT NULL, content BLOB NOT NULL, " +
-                "status TEXT NOT NULL, detail TEXT NOT NULL, attempts INTEGER NOT NULL, bytes INTEGER NOT NULL)",
+                "status TEXT NOT NULL, detail TEXT NOT NULL, attempts INTEGER NOT NULL, bytes INTEGER NOT NULL)"
         )
     }
 }

@@ -15,7 +15,11 @@ import java.math.RoundingMode
  * @return [N], true for rows of the newest floor(fraction * interactions) interactions.
  */
 fun heldoutRows(at: IntArray, fraction: Float): BooleanArray {
-    if (!(fraction >= 0 && fraction < 1)) throw InputError("heldout_fraction: expected a share in [0, 1), got $fraction")
+    if (!(fraction >= 0 && fraction < 1)) {
+        throw InputError(
+            "heldout_fraction: expected a share in [0, 1), got $fraction"
+        )
+    }
     val distinct = at.distinct()
     val count = (shortest(fraction) * BigDecimal(distinct.size)).setScale(0, RoundingMode.FLOOR).toInt()
     if (count == 0) return BooleanArray(at.size)

@@ -75,7 +75,7 @@ internal class StateFolder(private val path: File, databases: SqlDatabases, onDa
         }
         if (deviceId != null && deviceId != stored) {
             throw StateError(
-                "device_id: expected \"$stored\", to which $path belongs, got \"$deviceId\"; use another state folder",
+                "device_id: expected \"$stored\", to which $path belongs, got \"$deviceId\"; use another state folder"
             )
         }
         return stored
@@ -120,7 +120,9 @@ internal class StateFolder(private val path: File, databases: SqlDatabases, onDa
         try {
             DeviceState.fromBytes(content)
         } catch (error: StateError) {
-            throw StateError("${File(path, STATE)}: ${error.message}; open the device with OnDamage.RESET to begin afresh")
+            throw StateError(
+                "${File(path, STATE)}: ${error.message}; open the device with OnDamage.RESET to begin afresh"
+            )
         }
     }
 

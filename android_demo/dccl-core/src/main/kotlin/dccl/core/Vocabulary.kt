@@ -28,7 +28,7 @@ class Vocabulary internal constructor(items: Dccl.Vocabulary, profile: List<Dccl
         if (numbers == items.stringIdsCount > 0) {
             throw BundleError(
                 "vocabulary.pb: expected either int_ids or string_ids to be filled, got ${items.intIdsCount} and " +
-                    "${items.stringIdsCount}; export the bundle again",
+                    "${items.stringIdsCount}; export the bundle again"
             )
         }
         texts = items.stringIdsList.withIndex().associate { it.value to it.index + 1 }
@@ -37,7 +37,11 @@ class Vocabulary internal constructor(items: Dccl.Vocabulary, profile: List<Dccl
         modelIds = IntArray(order.size) { order[it] + 1 }
         negative = sorted.isNotEmpty() && sorted[0] < 0
         val repeated = if (numbers) (1 until size).any { sorted[it] == sorted[it - 1] } else texts.size < size
-        if (repeated) throw BundleError("vocabulary.pb: expected each item id once, got one twice; export the bundle again")
+        if (repeated) {
+            throw BundleError(
+                "vocabulary.pb: expected each item id once, got one twice; export the bundle again"
+            )
+        }
     }
 
     /** Raw ids of model ids 1..V, in that order. */

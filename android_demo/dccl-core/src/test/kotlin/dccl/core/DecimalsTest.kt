@@ -20,7 +20,7 @@ class DecimalsTest {
             2e-3 to "0.002",
             0.6931471805599453 to "0.6931471805599453",
             5e-324 to "5e-324",
-            1.7976931348623157e308 to "1.7976931348623157e+308",
+            1.7976931348623157e308 to "1.7976931348623157e+308"
         )
         for ((value, text) in expected) assertEquals(text, shortestText(value))
     }

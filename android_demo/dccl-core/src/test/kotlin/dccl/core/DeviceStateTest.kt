@@ -18,7 +18,7 @@ class DeviceStateTest {
         sequence = 3,
         samples = 12,
         evidence = Evidence(4, 0.7, null),
-        profile = linkedMapOf("age" to "old", "size" to 3L),
+        profile = linkedMapOf("age" to "old", "size" to 3L)
     )
 
     @Test

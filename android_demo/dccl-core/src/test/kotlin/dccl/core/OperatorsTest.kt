@@ -7,7 +7,10 @@ import org.junit.Test
 class OperatorsTest {
     @Test
     fun `a bundle for a newer runtime is refused`() {
-        for ((oldest, here) in listOf("tflite-runtime 2.17.0" to "tensorflow-lite 2.16.1", "ai-edge-litert 1.0" to "tensorflow-lite 2.16.1")) {
+        for ((oldest, here) in listOf(
+            "tflite-runtime 2.17.0" to "tensorflow-lite 2.16.1",
+            "ai-edge-litert 1.0" to "tensorflow-lite 2.16.1"
+        )) {
             val error = assertThrows(BundleError::class.java) { requireRuntime(oldest, here) }
             assertTrue(error.message!!.contains(oldest) && error.message!!.contains(here))
         }

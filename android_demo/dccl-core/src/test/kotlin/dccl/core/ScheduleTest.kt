@@ -21,7 +21,12 @@ class ScheduleTest {
     fun `rows go by their keys`() {
         val start = mix64(5u + (2uL shl 32)) // seed 5, epoch 2
         val keys = (0 until 6).associateWith { mix64(start + it.toULong()) }
-        assertEquals(keys.entries.sortedBy { it.value }.map { it.key }, trainingSchedule(6, 6, epoch = 2, seed = 5).single())
+        assertEquals(
+            keys.entries.sortedBy {
+                it.value
+            }.map { it.key },
+            trainingSchedule(6, 6, epoch = 2, seed = 5).single()
+        )
     }
 
     @Test

@@ -35,7 +35,10 @@ class JdbcDatabase(private val path: String) : SqlDatabase {
         val rows = ArrayList<List<Any?>>()
         statement.executeQuery().use { result ->
             val columns = 1..result.metaData.columnCount
-            while (result.next()) rows += columns.map { result.getObject(it).let { if (it is Int) it.toLong() else it } }
+            while (result.next()) {
+                rows +=
+                    columns.map { result.getObject(it).let { if (it is Int) it.toLong() else it } }
+            }
         }
         rows
     }
@@ -63,7 +66,10 @@ class JdbcDatabase(private val path: String) : SqlDatabase {
         block()
     } catch (error: SQLException) {
         if (error.errorCode and 0xFF in listOf(SQLITE_CORRUPT.code, SQLITE_NOTADB.code)) {
-            throw StateError("$path: damaged (${error.message}); open the device with OnDamage.RESET to begin afresh", error)
+            throw StateError(
+                "$path: damaged (${error.message}); open the device with OnDamage.RESET to begin afresh",
+                error
+            )
         }
         throw StorageError("$path: cannot be read or written (${error.message}); nothing was changed", error)
     }

@@ -31,7 +31,9 @@ internal class LiteRtLibrary(path: Path) {
     fun call(name: String, vararg arguments: Any) {
         val handle = handles.getOrPut(name) {
             val layouts = arguments.map { layout(it) }.toTypedArray()
-            val symbol = symbols.find(name).orElseThrow { ModelError("$name: not in this libLiteRt.so; use that of LiteRT 2.3") }
+            val symbol = symbols.find(name).orElseThrow {
+                ModelError("$name: not in this libLiteRt.so; use that of LiteRT 2.3")
+            }
             Linker.nativeLinker().downcallHandle(symbol, FunctionDescriptor.of(JAVA_INT, *layouts))
                 .asSpreader(Array<Any>::class.java, arguments.size)
         }

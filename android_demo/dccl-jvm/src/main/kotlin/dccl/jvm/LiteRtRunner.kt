@@ -39,7 +39,7 @@ class LiteRtRunner(library: Path, model: File) : SignatureRunner {
         val inputs: Map<String, Buffer>,
         val outputs: Map<String, Buffer>,
         val inputArray: MemorySegment,
-        val outputArray: MemorySegment,
+        val outputArray: MemorySegment
     )
 
     init {
@@ -73,7 +73,7 @@ class LiteRtRunner(library: Path, model: File) : SignatureRunner {
             chosen.inputs.size.toLong(),
             chosen.inputArray,
             chosen.outputs.size.toLong(),
-            chosen.outputArray,
+            chosen.outputArray
         )
         return chosen.outputs.mapValues { (_, buffer) -> locked(buffer, READ) { it.toArray(JAVA_FLOAT) } }
     }

@@ -23,7 +23,9 @@ class BundleTest {
     @get:Rule
     val folder = TemporaryFolder()
 
-    private fun copy(): File = File(folder.root, "copy").also { Fixtures.tinyBundle.copyRecursively(it, overwrite = true) }
+    private fun copy(): File = File(folder.root, "copy").also {
+        Fixtures.tinyBundle.copyRecursively(it, overwrite = true)
+    }
 
     @Test
     fun `all golden calls agree on this runtime`() {
@@ -38,7 +40,8 @@ class BundleTest {
         val random = Random(0)
         val cuts = List(10) { model.copyOf(it * model.size / 10) }
         val flips = List(200) {
-            model.copyOf().also { bytes -> random.nextInt(bytes.size).let { at -> bytes[at] = (bytes[at] + 1).toByte() } }
+            val at = random.nextInt(model.size)
+            model.copyOf().also { bytes -> bytes[at] = (bytes[at] + 1).toByte() }
         }
         for (damaged in cuts + flips) {
             val bundle = copy().also { File(it, "model.tflite").writeBytes(damaged) }
@@ -65,7 +68,8 @@ class BundleTest {
     @Test
     fun `a missing file and an absent folder are named`() {
         val bundle = copy().also { File(it, "goldens.pb").delete() }
-        assertTrue(assertThrows(BundleError::class.java) { Bundle.open(bundle) }.message!!.endsWith("got none of goldens.pb"))
+        val error = assertThrows(BundleError::class.java) { Bundle.open(bundle) }
+        assertTrue(error.message!!.endsWith("got none of goldens.pb"))
         assertThrows(BundleError::class.java) { Bundle.open(File(folder.root, "nothing")) }
     }
 

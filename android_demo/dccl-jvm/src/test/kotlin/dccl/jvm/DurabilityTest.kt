@@ -35,7 +35,7 @@ class DurabilityTest {
                 File(System.getProperty("java.home"), "bin/java").path, "-XX:TieredStopAtLevel=1", "-Xmx256m",
                 "--enable-native-access=ALL-UNNAMED", "-cp", System.getProperty("java.class.path"),
                 "-Ddccl.repository=${System.getProperty("dccl.repository")}",
-                "-Ddccl.litert=${System.getProperty("dccl.litert")}", "dccl.jvm.Victim", home.path,
+                "-Ddccl.litert=${System.getProperty("dccl.litert")}", "dccl.jvm.Victim", home.path
             ).redirectError(ProcessBuilder.Redirect.DISCARD).start()
             var acknowledged = 0
             child.inputStream.bufferedReader().use { lines ->

@@ -27,7 +27,8 @@ class ExchangeTest {
             assertEquals(100, calls.count { it.signature == signature })
             Fixtures.runner().use { runner ->
                 for (call in calls) {
-                    val outputs = runner.call(call.signature, *call.inputsList.map { it.name to tensor(it) }.toTypedArray())
+                    val inputs = call.inputsList.map { it.name to tensor(it) }
+                    val outputs = runner.call(call.signature, *inputs.toTypedArray())
                     for (expected in call.outputsList) {
                         assertArrayEquals(floats(expected), outputs.getValue(expected.name), call.tolerance)
                     }
@@ -51,10 +52,9 @@ class ExchangeTest {
         for (name in listOf("state.bin", "device/device.id", "device/device.key")) {
             File(Fixtures.exchange, name).let { it.copyTo(File(folder.root, it.name)) }
         }
-        val body = Personalizer.open(folder.root, Fixtures.bundle(), Fixtures.runners, Fixtures.databases).use { device ->
-            assertEquals("resumed", device.opening.how)
-            device.upload()
-        }
+        val device = Personalizer.open(folder.root, Fixtures.bundle(), Fixtures.runners, Fixtures.databases)
+        val body = device.use { it.upload() }
+        assertEquals("resumed", device.opening.how)
         File(Fixtures.kotlin, "upload_of_state.bin").writeBytes(body)
         assertArrayEquals(File(Fixtures.exchange, "upload.bin").readBytes(), body)
     }
@@ -79,14 +79,15 @@ class ExchangeTest {
     }
 
     private fun facts(device: Personalizer, report: Report): Map<String, FloatArray> {
-        val counts = listOf(report.steps, report.samples, report.heldoutSamples, report.bestEpoch!!, report.gate.toInt())
+        val counts =
+            listOf(report.steps, report.samples, report.heldoutSamples, report.bestEpoch!!, report.gate.toInt())
         val losses = listOf(report.cloudLoss!!, report.personalLoss!!) + report.losses + report.heldoutLosses
         return mapOf(
             "vector" to device.vector,
             "report" to FloatArray(counts.size) { counts[it].toFloat() },
             "losses" to FloatArray(losses.size) { losses[it].toFloat() },
             "scores" to device.scores(ids(101..122)),
-            "cloud_scores" to device.scores(ids(101..122), gate = 0.0),
+            "cloud_scores" to device.scores(ids(101..122), gate = 0.0)
         )
     }
 

@@ -26,7 +26,9 @@ object Fixtures {
     /** Where to put what Python then reads. */
     val kotlin: File get() = File(exchange, "kotlin")
 
-    val runners get() = Path.of(property("dccl.litert")).let { library -> SignatureRunners { LiteRtRunner(library, it) } }
+    val runners get() = Path.of(property("dccl.litert")).let { library ->
+        SignatureRunners { LiteRtRunner(library, it) }
+    }
     val databases = SqlDatabases(::JdbcDatabase)
     val key = ByteArray(32) { it.toByte() }
 

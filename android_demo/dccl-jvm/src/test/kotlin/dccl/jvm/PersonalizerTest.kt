@@ -10,10 +10,9 @@ import dccl.core.OnBundleChange
 import dccl.core.PersonalizeConfig
 import dccl.core.Personalizer
 import dccl.core.RawId
+import dccl.core.Report
 import dccl.core.StateError
-import dccl.core.Transport
 import java.io.File
-import java.io.IOException
 import java.security.MessageDigest
 import java.util.concurrent.Callable
 import java.util.concurrent.Executors
@@ -21,7 +20,6 @@ import kotlin.math.abs
 import org.junit.Assert.assertArrayEquals
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertFalse
-import org.junit.Assert.assertNotEquals
 import org.junit.Assert.assertThrows
 import org.junit.Assert.assertTrue
 import org.junit.Rule
@@ -50,9 +48,9 @@ class PersonalizerTest {
         assertEquals(scores[2], scores[3])
         it.log(RawId(999))
         assertEquals(3, it.unknownItemCount)
-        for (refused in listOf<() -> Unit>({ it.log(RawId(-1)) }, { it.scores(ids(listOf(-1))) }, { it.log(RawId("a")) })) {
-            assertThrows(InputError::class.java) { refused() }
-        }
+        assertThrows(InputError::class.java) { it.log(RawId(-1)) }
+        assertThrows(InputError::class.java) { it.log(RawId("a")) }
+        assertThrows(InputError::class.java) { it.scores(listOf(RawId(-1))) }
         assertEquals(1, it.historySize)
     }
 
@@ -155,6 +153,23 @@ class PersonalizerTest {
     }
 
     @Test
+    fun `a training stopped every seven steps ends as one that runs through`() {
+        val (whole, parts) = listOf(Int.MAX_VALUE, 7).map { most ->
+            Fixtures.device(File(folder.root, "$most")).use { device ->
+                device.logMany(Fixtures.interactions())
+                var report: Report
+                do {
+                    var asked = 0
+                    report = device.personalize(shouldStop = { ++asked > most })
+                } while (report.stopped == "should_stop")
+                report.copy(seconds = 0.0) to device.vector
+            }
+        }
+        assertEquals(whole.first, parts.first)
+        assertArrayEquals(whole.second, parts.second, 0f)
+    }
+
+    @Test
     fun `a training that diverges leaves a finite vector`() = device {
         it.logMany(Fixtures.interactions())
         val report = it.personalize(PersonalizeConfig(learningRate = 1e30f))
@@ -191,12 +206,12 @@ class PersonalizerTest {
         var before = FloatArray(0)
         trained { before = it.vector }
         val next = Bundle.open(Fixtures.successor(File(folder.root, "next")))
-        for ((policy, moves) in listOf(OnBundleChange.REBASE to true, OnBundleChange.KEEP to false, OnBundleChange.RESET to true)) {
+        for (policy in OnBundleChange.entries) {
             val copy = File(folder.root, policy.name).also { home.copyRecursively(it) }
             Personalizer.open(copy, next, Fixtures.runners, Fixtures.databases, onBundleChange = policy).use {
                 assertEquals(policy.name.lowercase(), it.opening.how)
                 assertEquals(Fixtures.bundle().identity, it.opening.previous)
-                assertEquals(moves, !before.contentEquals(it.vector))
+                assertEquals(policy == OnBundleChange.KEEP, before.contentEquals(it.vector))
                 assertThrows(StateError::class.java) { it.upload() } // untrained in this bundle
             }
         }
@@ -218,63 +233,5 @@ class PersonalizerTest {
         assertTrue(error.message!!.contains("infer.logits"))
         assertEquals(Fixtures.bundle().identity, it.bundle.identity)
         assertEquals(3, it.rank(ids(101..120), k = 3).size)
-    }
-
-    // ---- Uploading ---------------------------------------------------------------------------------
-
-    private fun receipt(body: ByteArray): Dccl.Receipt = Dccl.Receipt.newBuilder()
-        .setStatus(Dccl.Receipt.Status.ACCEPTED)
-        .setSequence(Dccl.VectorUpload.parseFrom(Dccl.SignedUpload.parseFrom(body).upload).sequence)
-        .build()
-
-    @Test
-    fun `an upload waits until the cloud has it`() {
-        trained {
-            assertEquals(0, it.uploads.size)
-            val body = it.upload()
-            assertFalse(it.send { throw IOException("no network") })
-            assertFalse(it.send { "<html>".toByteArray() })
-            assertEquals(listOf("queued" to 2), it.uploads.map { one -> one.status to one.attempts })
-            assertEquals(2L * body.size, it.uploads[0].bytesSent)
-        }
-        device {
-            val sent = ArrayList<ByteArray>()
-            assertTrue(it.send { body -> receipt(body.also { sent += it }).toByteArray() })
-            assertEquals(1, sent.size)
-            assertEquals("accepted", it.uploads[0].status)
-            assertTrue(it.send(Transport { throw IOException("nothing is left to send") }))
-        }
-    }
-
-    @Test
-    fun `only the newest upload of a bundle is sent, under a number of its own`() = trained {
-        it.upload()
-        it.upload()
-        val numbers = ArrayList<Long>()
-        it.send { body -> receipt(body).also { answer -> numbers += answer.sequence }.toByteArray() }
-        assertEquals(listOf(2L), numbers)
-        assertEquals(listOf("superseded", "accepted"), it.uploads.map { one -> one.status })
-    }
-
-    @Test
-    fun `an untrained vector and a device without a key upload nothing`() {
-        device { assertThrows(StateError::class.java) { it.upload() } }
-        Personalizer.open(File(folder.root, "keyless"), Fixtures.bundle(), Fixtures.runners, Fixtures.databases).use {
-            it.logMany(Fixtures.interactions())
-            it.personalize()
-            assertThrows(StateError::class.java) { it.upload() }
-        }
-    }
-
-    @Test
-    fun `after forgetting, nothing of the user is left and numbers go on`() = trained {
-        it.upload()
-        it.forget()
-        assertEquals(0L to 0L, it.historySize to it.sampleCount)
-        assertEquals(0.0, it.gate, 0.0)
-        assertNotEquals(0L, it.state.sequence)
-        it.logMany(Fixtures.interactions())
-        it.personalize()
-        assertEquals(2L, Dccl.VectorUpload.parseFrom(Dccl.SignedUpload.parseFrom(it.upload()).upload).sequence)
     }
 }

@@ -21,7 +21,7 @@ class RunnerTest {
         "vector" to Floats(vector),
         "first_moment" to Floats(FloatArray(4)),
         "second_moment" to Floats(FloatArray(4)),
-        "step" to Floats(FloatArray(1)),
+        "step" to Floats(FloatArray(1))
     )
 
     private fun vector() = runner.call("get", "unused" to Floats(FloatArray(1))).getValue("vector")

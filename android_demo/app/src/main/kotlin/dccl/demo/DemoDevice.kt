@@ -1,0 +1,84 @@
+package dccl.demo
+
+import dccl.core.Interaction
+import dccl.core.Personalizer
+import dccl.core.Report
+import dccl.core.timeBudget
+
+/** What the two columns show: the best items by each model for the same person. */
+class Columns(val everyone: List<Item>, val yours: List<Item>, val gateIsOpen: Boolean, val choices: Long) {
+    /** By how many places an item of yours stands above where everyone's model has it; null: not among its best. */
+    fun risen(item: Item): Int? = (everyone.indexOf(item) - yours.indexOf(item)).takeIf { item in everyone }
+}
+
+/** One person's phone: what the screens do, without Android. Not for the main thread. */
+class DemoDevice(val personalizer: Personalizer, private val data: DemoData, val person: Person) {
+    private val itemOf = data.items.associateBy { it.id }
+    private val candidates = data.items.map { it.id }
+
+    /** The last training of this session. */
+    var report: Report? = null
+        private set
+
+    init {
+        if (personalizer.historySize == 0L) personalizer.remember(person.past)
+    }
+
+    /** The best [count] items that this person has not met, by the cloud's model and by the one in use. */
+    fun columns(count: Int = 20): Columns = Columns(
+        everyone = best(count, gate = 0.0),
+        yours = best(count, gate = null),
+        gateIsOpen = personalizer.gate > 0,
+        choices = personalizer.historySize
+    )
+
+    private fun best(count: Int, gate: Double?): List<Item> =
+        personalizer.rank(candidates, k = count, gate = gate, excludeHistory = true).map { itemOf.getValue(it.item) }
+
+    /** Logs a choice and learns from all so far. */
+    fun choose(item: Item, liked: Boolean): Report {
+        personalizer.log(item.id, if (liked) 1 else 0)
+        return learn()
+    }
+
+    /** Logs the next [count] things that this person chooses, and learns from all so far. */
+    fun play(count: Int = 20): Report {
+        personalizer.logMany(upcoming().take(count))
+        return learn()
+    }
+
+    /** Trains the vector, for two seconds at most. */
+    fun learn(): Report = personalizer.personalize(shouldStop = timeBudget(seconds = 2.0)).also { report = it }
+
+    /** Begins again, with the person's past. */
+    fun forget() {
+        personalizer.forget()
+        personalizer.remember(person.past)
+        report = null
+    }
+
+    private fun upcoming(): List<Interaction> {
+        val unmet = personalizer.rank(candidates, excludeHistory = true).mapTo(HashSet()) { it.item }
+        return person.future.filter { it.item in unmet }
+    }
+
+    /** The screen "inside the phone", line by line. */
+    fun facts(): List<Pair<String, String>> {
+        val state = personalizer.state
+        val uploads = personalizer.uploads
+        fun loss(value: Double?) = value?.let { "%.4f".format(it) } ?: "-"
+        return listOfNotNull(
+            "gate" to if (state.gate > 0) "open" else "closed",
+            "loss, everyone's" to loss(state.evidence.cloudLoss),
+            "loss, yours" to loss(state.evidence.personalLoss),
+            "held-out samples" to state.evidence.heldoutSamples.toString(),
+            "training samples" to state.samples.toString(),
+            report?.let { "last training" to "${it.steps} steps, ${"%.0f".format(1e3 * it.seconds)} ms" },
+            "uploads made" to state.sequence.toString(),
+            "bytes sent" to uploads.sumOf { it.bytesSent }.toString(),
+            uploads.lastOrNull()?.let { "last upload" to "${it.status}, ${it.content.size()} bytes" },
+            "model" to personalizer.bundle.identity.toByteArray().take(6).joinToString("") { "%02x".format(it) },
+            "runtime" to personalizer.runtime
+        )
+    }
+}

@@ -1,0 +1,84 @@
+package dccl.android
+
+import android.app.job.JobInfo
+import android.app.job.JobParameters
+import android.app.job.JobScheduler
+import android.app.job.JobService
+import android.content.ComponentName
+import android.content.Context
+import dccl.core.DeviceError
+import java.util.concurrent.TimeUnit
+import java.util.concurrent.atomic.AtomicBoolean
+import kotlin.concurrent.thread
+
+private const val PERSONALIZE = 0xDCC1
+private const val UPLOAD = 0xDCC2
+
+/**
+ * Asks the system to personalise about once a day while the phone charges, and to upload afterwards on an unmetered
+ * network. Call it once, when the app starts; a job that is scheduled already stays as it is.
+ */
+fun schedulePersonalization(context: Context) {
+    val scheduler = context.getSystemService(JobScheduler::class.java)
+    if (scheduler.getPendingJob(PERSONALIZE) != null) return
+    val job = JobInfo.Builder(PERSONALIZE, ComponentName(context, PersonalizeJob::class.java))
+        .setRequiresCharging(true)
+        .setPeriodic(TimeUnit.DAYS.toMillis(1))
+        .build()
+    scheduler.schedule(job)
+}
+
+/** Asks the system to send what waits, and to try again later and later (from 15 minutes on) if that fails. */
+fun scheduleUpload(context: Context) {
+    val job = JobInfo.Builder(UPLOAD, ComponentName(context, UploadJob::class.java))
+        .setRequiredNetworkType(JobInfo.NETWORK_TYPE_UNMETERED)
+        .setBackoffCriteria(TimeUnit.MINUTES.toMillis(15), JobInfo.BACKOFF_POLICY_EXPONENTIAL)
+        .build()
+    context.getSystemService(JobScheduler::class.java).schedule(job)
+}
+
+/** Trains the vector, queues an upload of it if it is news, and schedules that. What was trained before the system stops it counts. */
+class PersonalizeJob : BackgroundJob() {
+    override fun work(shouldStop: () -> Boolean): Boolean {
+        val device = deviceOwner.device
+        device.personalize(shouldStop = shouldStop)
+        if (deviceOwner.transport != null) {
+            if (device.uploadIsDue) device.upload()
+            scheduleUpload(this)
+        }
+        return true // the next period is soon enough
+    }
+}
+
+/** Sends what waits. */
+class UploadJob : BackgroundJob() {
+    override fun work(shouldStop: () -> Boolean): Boolean =
+        deviceOwner.transport?.let { deviceOwner.device.send(it) } ?: true
+}
+
+/** A job on a thread of its own. */
+abstract class BackgroundJob : JobService() {
+    @Volatile private var stopped = AtomicBoolean()
+
+    /** @return false to be run again after the back-off. */
+    abstract fun work(shouldStop: () -> Boolean): Boolean
+
+    override fun onStartJob(parameters: JobParameters): Boolean {
+        val stop = AtomicBoolean().also { stopped = it }
+        thread(name = javaClass.simpleName) {
+            val done = try {
+                work(stop::get)
+            } catch (error: DeviceError) { // a full disk, a damaged file: later, and what is stored is intact
+                android.util.Log.w("dccl", error)
+                false
+            }
+            jobFinished(parameters, !done)
+        }
+        return true
+    }
+
+    override fun onStopJob(parameters: JobParameters): Boolean {
+        stopped.set(true)
+        return true
+    }
+}
