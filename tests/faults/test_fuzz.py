@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from benchmarks.faults import fuzz
+from benchmarks.faults import fuzzing
 from benchmarks.faults.mutations import damaged
 from benchmarks.faults.targets import CONTROLS, TARGETS
 
@@ -13,14 +13,14 @@ CASES = 25  # of each target
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_no_crash_no_hang_no_silence_and_our_errors_alone(bundle_path, target):
-    result = fuzz.fuzz(bundle_path, target, CASES)
-    assert fuzz.by_reason(result["failures"]) == {}
+    result = fuzzing.fuzz(bundle_path, target, CASES)
+    assert fuzzing.by_reason(result["failures"]) == {}
     assert sum(result["outcomes"].values()) == CASES
 
 
 @pytest.mark.parametrize("fault", CONTROLS)
 def test_the_fuzzer_notices(bundle_path, fault):
-    (failure,) = fuzz.fuzz(bundle_path, fault, cases=1, patience=2.0)["failures"]
+    (failure,) = fuzzing.fuzz(bundle_path, fault, cases=1, patience=2.0)["failures"]
     assert (failure["what"], failure["case"]) == (fault, 0)
 
 

@@ -1,6 +1,6 @@
 """A device's life in a process that will be killed: does what it is told, one line at a time, and says when it is done.
 
-    python -m benchmarks.faults.life STATE CLOUD BUNDLE... < actions > answers
+    python -m benchmarks.faults.killing_life STATE CLOUD BUNDLE... < actions > answers
 
 An action is a line of JSON: {"do": "log", "first": 7, "count": 3}, {"do": "personalize"}, {"do": "upgrade", "to": 1},
 {"do": "rollback"} or {"do": "upload"}. Its answer, a line of JSON, comes when the device has acknowledged it.

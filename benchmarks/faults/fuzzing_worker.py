@@ -1,6 +1,6 @@
-"""The child process of `fuzz`: runs cases one after another and prints a line of JSON for each.
+"""The child process of `fuzzing`: runs cases one after another and prints a line of JSON for each.
 
-python -m benchmarks.faults.fuzz_worker BUNDLE TARGET BEGIN END PATIENCE
+python -m benchmarks.faults.fuzzing_worker BUNDLE TARGET BEGIN END PATIENCE
 """
 
 import faulthandler
@@ -11,7 +11,8 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from benchmarks.faults.targets import Accepted, Workshop, run_case
+from benchmarks.faults.targets import run_case
+from benchmarks.faults.workshop import Accepted, Workshop
 from device_runtime import DeviceError
 
 
