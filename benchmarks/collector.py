@@ -23,7 +23,7 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,9 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that is not installed
 
+from benchmarks.collector_side import BUNDLE, Client, Fleet, K
 from dccl_tf.vectors import KeyVault, VectorStore
 from protos import dccl_pb2
-from protos.signing import sign
 from tests.postgresql import Cluster
 
 _STORES = flags.DEFINE_list("stores", ["sqlite", "postgresql"], "Which stores to measure.")
@@ -46,97 +46,8 @@ _SOAK_MINUTES = flags.DEFINE_float("soak_minutes", 0.0, "0 leaves it out.", lowe
 _PORT = flags.DEFINE_integer("port", 8765, "Of the server.")
 
 ROOT = Path(__file__).parents[1]
-K = 32
-BUNDLE = bytes(range(32))
 BATCH, BATCH_CONNECTIONS = 1000, 4
 PEAK_SHARE = 0.8
-
-
-@dataclass
-class Fleet:
-    """Devices that upload in turn, and the number of each one's newest acknowledged upload."""
-
-    keys: dict[str, bytes]
-    acknowledged: dict[str, int] = field(default_factory=dict)
-    sent: int = 0
-
-    def __post_init__(self) -> None:
-        self._names = list(self.keys)
-        self._vectors = np.random.default_rng(0).normal(size=(1000, K), scale=0.2).tolist()
-
-    def next_upload(self) -> tuple[str, int, bytes]:
-        """Device, number and signed body."""
-        turn, place = divmod(self.sent, len(self._names))
-        self.sent += 1
-        upload = dccl_pb2.VectorUpload(
-            schema=1,
-            device_id=self._names[place],
-            bundle=BUNDLE,
-            sequence=turn + 1,
-            vector=self._vectors[self.sent % 1000],
-            samples=40,
-            evidence=dccl_pb2.Evidence(heldout_samples=8, cloud_loss=0.6, personal_loss=0.5, gate=1.0),
-        )
-        return upload.device_id, turn + 1, sign(upload, self.keys[upload.device_id])
-
-    def note(self, device_id: str, sequence: int, receipt: dccl_pb2.Receipt) -> None:
-        """Keeps what was acknowledged."""
-        if receipt.status != dccl_pb2.Receipt.ACCEPTED:
-            raise RuntimeError(f"upload {sequence} of {device_id} was not accepted: {receipt}")
-        self.acknowledged[device_id] = max(sequence, self.acknowledged.get(device_id, 0))
-
-    def lost(self, store: VectorStore) -> int:
-        """Devices whose newest acknowledged upload is not what the store holds."""
-        found = store.newest(BUNDLE)
-        held = dict(zip(found.device_ids, found.sequences.tolist(), strict=True))
-        return sum(held.get(name, 0) < sequence for name, sequence in self.acknowledged.items())
-
-
-class Client(asyncio.Protocol):
-    """One connection that posts protobuf bodies, one at a time."""
-
-    @classmethod
-    async def connect(cls) -> "Client":
-        """Opens it."""
-        loop = asyncio.get_running_loop()
-        return (await loop.create_connection(cls, "127.0.0.1", _PORT.value))[1]
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called when the connection stands."""
-        self._transport, self._buffer, self._answer = transport, bytearray(), None
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """Called when the connection has ended."""
-        if self._answer and not self._answer.done():
-            self._answer.set_exception(error or ConnectionError("the server closed the connection"))
-
-    def data_received(self, data: bytes) -> None:
-        """Called with what has come."""
-        self._buffer += data
-        head = self._buffer.find(b"\r\n\r\n")
-        if head < 0:
-            return
-        lines = bytes(self._buffer[:head]).lower().split(b"\r\n")
-        length = next(int(line[15:]) for line in lines if line.startswith(b"content-length:"))
-        if len(self._buffer) < head + 4 + length:
-            return
-        body = bytes(self._buffer[head + 4 :])
-        self._buffer.clear()
-        if b" 200 " not in lines[0]:
-            self._answer.set_exception(RuntimeError(f"{lines[0].decode()}: {body[:200]!r}"))
-        else:
-            self._answer.set_result(body)
-
-    async def post(self, path: bytes, body: bytes) -> bytes:
-        """The answer's body."""
-        self._answer = asyncio.get_running_loop().create_future()
-        head = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\n" % path
-        self._transport.write(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-        return await self._answer
-
-    def close(self) -> None:
-        """Ends the connection."""
-        self._transport.close()
 
 
 async def single(fleet: Fleet, times: list[float], client: Client) -> None:
@@ -150,7 +61,7 @@ async def single(fleet: Fleet, times: list[float], client: Client) -> None:
 
 async def closed_loop(connections: int, seconds: float, work: Callable[[Client], Any], label: str) -> float:
     """Every connection does one piece of work after another; returns the seconds that it took."""
-    clients = [await Client.connect() for _ in range(connections)]
+    clients = [await Client.connect(_PORT.value) for _ in range(connections)]
     began = time.perf_counter()
 
     async def repeat(client: Client) -> None:
@@ -246,34 +157,30 @@ async def measure_batches(fleet: Fleet, processes: tuple[int, int | None], a_sec
 
 
 async def measure_soak(fleet: Fleet, measured: Measured, rate: float) -> dict[str, Any]:
-    """Uploads at an even rate; the server's memory when it has warmed up and in the end."""
+    """Uploads at an even rate, or as many as are answered if they are fewer; the server's memory over time."""
     times: list[float] = []
-    clients: asyncio.Queue[Client] = asyncio.Queue()
-    for _ in range(_CONNECTIONS.value):
-        clients.put_nowait(await Client.connect())
-    running: set[asyncio.Task] = set()
+    seconds, interval = 60.0 * _SOAK_MINUTES.value, _CONNECTIONS.value / rate
+    began = time.perf_counter()
+    due: dict[Client, float] = {}
 
-    async def one(client: Client) -> None:
+    async def paced(client: Client) -> None:
+        now = time.perf_counter()
+        due.setdefault(client, now + interval * len(due) / _CONNECTIONS.value)  # one after the other
+        await asyncio.sleep(due[client] - now)
+        due[client] = max(due[client], now) + interval
         await single(fleet, times, client)
-        clients.put_nowait(client)
 
-    began, sent, memory = time.perf_counter(), 0, []
-    seconds = 60.0 * _SOAK_MINUTES.value
-    with tqdm(total=round(seconds), desc="soak", unit="s", leave=False) as bar:
-        while (now := time.perf_counter() - began) < seconds:
-            while sent < now * rate:
-                task = asyncio.create_task(one(await clients.get()))
-                running.add(task)
-                task.add_done_callback(running.discard)
-                sent += 1
-            if len(memory) <= now:
-                memory.append(measured.megabytes())
-                bar.update()
-            await asyncio.sleep(0.002)
-    await asyncio.gather(*running)
-    took = time.perf_counter() - began
-    minutes = memory[:: max(1, len(memory) // 10)]
-    return measured.figures(len(times), took, times) | {"rate_wanted": round(rate), "server_mb_over_time": minutes}
+    memory: list[float] = []
+
+    async def watch() -> None:
+        while time.perf_counter() - began < seconds:
+            memory.append(measured.megabytes())
+            await asyncio.sleep(seconds / 12.0)
+
+    watching = asyncio.create_task(watch())
+    took = await closed_loop(_CONNECTIONS.value, seconds, paced, "soak")
+    await watching
+    return measured.figures(len(times), took, times) | {"rate_wanted": round(rate), "server_mb_over_time": memory}
 
 
 @asynccontextmanager
@@ -283,15 +190,17 @@ async def served(folder: Path, url: str) -> AsyncIterator[int]:
     with (folder / "log").open("w") as log:
         process = subprocess.Popen([*command, f"--port={_PORT.value}"], cwd=ROOT, stderr=log)
     try:
-        for _ in range(300):
+        for _ in range(600):
+            if process.poll() is not None:
+                break
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{_PORT.value}/readyz").close()
-                break
             except (urllib.error.URLError, ConnectionError):
                 await asyncio.sleep(0.1)
-        else:
-            raise RuntimeError(f"the server did not start: {(folder / 'log').read_text()}")
-        yield process.pid
+            else:
+                yield process.pid
+                return
+        raise RuntimeError(f"the server did not start: {(folder / 'log').read_text()}")
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
