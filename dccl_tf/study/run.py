@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import keras
 from absl import logging
 
 from dccl_tf.data.schema import InteractionLog
@@ -75,6 +76,7 @@ class Study:
             seconds = round(time.perf_counter() - began, 1)
             self._folder.save(cell, self._settings(cell), judged, seconds=seconds, date=date.today().isoformat())
             shutil.rmtree(work)
+            keras.utils.clear_session()  # the graphs of a cell are of no use to the next
             gc.collect()
         return failed
 
