@@ -77,6 +77,14 @@ setup(
     packages=find_packages(include=["dccl_tf*", "export*", "device_runtime*", "protos*", "scripts*"]),
     package_data={"protos": ["*.proto"], "dccl_tf": ["report/*.html"]},
     install_requires=["numpy>=1.26,<3", "absl-py>=2.1,<3", "protobuf>=6.31,<8"],
-    extras_require={"cloud": CLOUD, "device": DEVICE, "privacy": PRIVACY, "spark": SPARK, "litert": LITERT, "dev": DEV},
+    extras_require={
+        "cloud": CLOUD,
+        "service": SERVICE,
+        "device": DEVICE,
+        "litert": LITERT,
+        "privacy": PRIVACY,
+        "spark": SPARK,
+        "dev": DEV,
+    },
     entry_points={"console_scripts": [f"{name} = scripts.{module}:cli" for name, module in SCRIPTS.items()]},
 )
