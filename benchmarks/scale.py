@@ -3,6 +3,7 @@
     python benchmarks/scale.py --folder=/tmp/scale                 all parts; those in the file of results are kept
     python benchmarks/scale.py --folder=/tmp/scale --parts=fleet   one part
     python benchmarks/scale.py --estimate                          the tables of docs/scale.md, from the results
+    python benchmarks/scale.py --estimate --page=docs/scale.md     the same, put into their place there
     python benchmarks/scale.py --estimate --users=1e6 --samples=5e7 --cores=64    for other sizes
 
 Each measurement runs in a process of its own. Memory is the largest sum, over a process and all that it started, of
@@ -34,19 +35,24 @@ from benchmarks.scale_estimate import Plan, tables
 
 _FOLDER = flags.DEFINE_string("folder", None, "Where logs, models and vectors go; some gigabytes.")
 _RESULTS = flags.DEFINE_string("results", str(Path(__file__).parents[1] / "results" / "scale.json"), "The figures.")
-_PARTS = flags.DEFINE_list("parts", ["sequences", "fleet", "devices", "uploads"], "Which to measure.")
+_PARTS = flags.DEFINE_list("parts", ["table", "uploads", "devices", "sequences", "fleet"], "Which to measure.")
 _ROWS = flags.DEFINE_integer("rows", 20_000_000, "sequences: rows of the log.", lower_bound=1000)
 _FLEETS = flags.DEFINE_list("fleets", ["10000", "100000", "1000000"], "fleet: numbers of devices.")
 _DEVICES = flags.DEFINE_integer("devices", 300, "devices: interpreters, one after another.", lower_bound=1)
 _UPLOADS = flags.DEFINE_integer("uploads", 20_000, "uploads: signed uploads into SQLite.", lower_bound=1)
+_ITEMS = flags.DEFINE_integer("items", 1_000_000, "table: items.", lower_bound=1)
 _ESTIMATE = flags.DEFINE_bool("estimate", False, "Print the tables instead of measuring.")
+_PAGE = flags.DEFINE_string("page", None, "estimate: a Markdown file into which the tables go.")
+_BEGIN, _END = "<!-- by benchmarks/scale.py --estimate -->", "<!-- end -->"
 _WORK = flags.DEFINE_string("work", None, "A measurement's own process: its name and arguments as JSON.")
 _PLAN = {
     "users": flags.DEFINE_float("users", 17e6, "estimate: users, each with a device."),
     "samples": flags.DEFINE_float("samples", 9e9, "estimate: interactions of all users."),
+    "goods": flags.DEFINE_float("goods", 20e6, "estimate: items, V."),
+    "batch": flags.DEFINE_float("batch", 1024.0, "estimate: samples of a step of training."),
     "epochs": flags.DEFINE_float("epochs", 1.0, "estimate: of the cloud's training over all samples."),
     "cores": flags.DEFINE_float("cores", 1000.0, "estimate: of the cluster."),
-    "bundle_bytes": flags.DEFINE_float("bundle_bytes", 14.6e6, "estimate: of a bundle."),
+    "shipped": flags.DEFINE_float("shipped", 68e3, "estimate: items that a bundle knows."),
 }
 
 
@@ -60,7 +66,10 @@ def main(argv: Sequence[str]) -> None:
         print(json.dumps(getattr(scale_work, name)(**arguments)))
         return
     if _ESTIMATE.value:
-        print(tables(json.loads(results.read_text()), Plan(**{name: flag.value for name, flag in _PLAN.items()})))
+        text = tables(json.loads(results.read_text()), Plan(**{name: flag.value for name, flag in _PLAN.items()}))
+        print(text)
+        if _PAGE.value:
+            put(Path(_PAGE.value), text)
         return
     if not _FOLDER.value:
         raise app.UsageError("expected --folder")
@@ -78,6 +87,15 @@ def main(argv: Sequence[str]) -> None:
         print(f"{name}: {figures}", flush=True)
 
 
+def put(page: Path, text: str) -> None:
+    """Replaces what stands between a page's two marks."""
+    before, _, rest = page.read_text().partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not end:
+        raise app.UsageError(f"page: expected the lines {_BEGIN} and {_END} in {page}")
+    page.write_text(f"{before}{_BEGIN}\n{text}\n{end}{after}")
+
+
 def _measurements(folder: Path) -> list[tuple[str, str, dict[str, Any]]]:
     """Name, function of `scale_work` and its arguments."""
     every: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
@@ -89,6 +107,7 @@ def _measurements(folder: Path) -> list[tuple[str, str, dict[str, Any]]]:
             (f"fleet-{count}", "fleet", {"folder": str(folder), "devices": int(count)}) for count in _FLEETS.value
         ],
         "devices": [("devices", "devices", {"folder": str(folder), "count": _DEVICES.value})],
+        "table": [("table", "table", {"folder": str(folder), "items": _ITEMS.value})],
         "uploads": [("uploads", "uploads", {"folder": str(folder), "count": _UPLOADS.value})],
     }
     for part in _PARTS.value:
@@ -113,12 +132,15 @@ def measure(work: str, arguments: dict[str, Any]) -> dict[str, Any]:
             raise SystemExit(f"{work}: ended with {process.returncode}; its error is above")
         output.seek(0)
         figures = json.loads(output.read().strip().splitlines()[-1])
-    return figures | {
-        "cpu_seconds": round(sum(ticks.values()) / os.sysconf("SC_CLK_TCK"), 1),
-        "peak_bytes": peak,
-        "load": round(float(np.mean(loads)), 1),
-        "cores": os.cpu_count(),
-    }
+    return (
+        {"cpu_seconds": round(sum(ticks.values()) / os.sysconf("SC_CLK_TCK"), 1)}
+        | figures
+        | {
+            "peak_bytes": peak,
+            "load": round(float(np.mean(loads)), 1),
+            "cores": os.cpu_count(),
+        }
+    )
 
 
 def _family(pid: int) -> dict[int, int]:

@@ -6,8 +6,10 @@ from typing import Any
 
 # Measured by benchmarks that are not of `scale.py`; see the page for their circumstances.
 TRAINING_CPU_SECONDS = 2 / 38_192  # a position, T = 50: benchmarks/train_din.py, 38,192 positions a second on 2 cores
-DISTILLING = 1.6  # times the time of plain training: the aim of benchmarks/distill.py, taken as its cost
-UPLOAD_BYTES = 238  # a signed upload at K = 32
+DISTILLING = 1.53 + 1.17  # Eq. 5 and Eq. 7 against plain training: benchmarks/distill.py, docs/trainer.md
+UPLOAD_BYTES = 238  # a signed upload at K = 32: benchmarks/device.py
+BUNDLE_BYTES_AN_ITEM = 14.6e6 / 68_000  # float32, ids included: benchmarks/device.py
+LOG_BYTES_A_SAMPLE = 4 + 8 + 1  # of `InteractionLog`: item, timestamp, label
 
 
 @dataclass(frozen=True)
@@ -15,15 +17,26 @@ class Plan:
     """Sizes of a deployment."""
 
     users: float  # each with a device
+    goods: float  # items, V
+    batch: float  # samples of a step of training
     samples: float  # interactions of all users
     epochs: float  # of the cloud's training
     cores: float  # of the cluster
-    bundle_bytes: float
+    shipped: float  # items that a bundle knows; the others are out of its vocabulary
 
 
 def tables(measured: Mapping[str, Mapping[str, Any]], plan: Plan) -> str:
     """The measured inputs and what follows from them, as Markdown."""
     fleets = {name: one for name, one in measured.items() if name.startswith("fleet-")}
+    for part, missing in (
+        ("sequences", "sequences-spark" not in measured),
+        ("fleet", not fleets),
+        ("uploads", "uploads" not in measured),
+        ("table", "table" not in measured),
+    ):
+        if missing:
+            raise ValueError(f"results: expected figures of all parts; run --parts={part} first")
+    fleets = dict(sorted(fleets.items(), key=lambda one: one[1]["devices"]))
     return "\n\n".join([_sequences(measured), _fleets(fleets, measured), _needs(_costs(measured, fleets), plan)])
 
 
@@ -84,6 +97,7 @@ class _Costs:
     simulated: float  # 20 samples of a simulated device
     upload: float
     store_bytes: float  # a device in the database
+    table: float  # an item in a step of the optimiser
 
 
 def _costs(measured: Mapping[str, Mapping[str, Any]], fleets: Mapping[str, Mapping[str, Any]]) -> _Costs:
@@ -98,16 +112,30 @@ def _costs(measured: Mapping[str, Mapping[str, Any]], fleets: Mapping[str, Mappi
         simulated=spent / (more or largest["devices"]),
         upload=uploads["cpu_seconds"] / uploads["uploads"],
         store_bytes=uploads["store_bytes_a_device"],
+        table=measured["table"]["cpu_seconds"] / measured["table"]["steps"] / measured["table"]["items"],
     )
 
 
 def _needs(costs: _Costs, plan: Plan) -> str:
     users, samples = plan.users, plan.samples
     training = TRAINING_CPU_SECONDS * samples * plan.epochs
+    moving = costs.table * plan.goods * samples * plan.epochs / plan.batch
     steps: list[tuple[str, str, float | None, float | None]] = [  # name, formula, CPU seconds, bytes
         ("log to sequences", f"{costs.row * 1e6:.1f} us x samples", costs.row * samples, costs.row_bytes * samples),
         ("training DIN", f"{TRAINING_CPU_SECONDS * 1e6:.0f} us x samples x epochs", training, None),
-        ("distillation", f"{DISTILLING} x training", DISTILLING * training, None),
+        (
+            "training: the log in memory",
+            f"{LOG_BYTES_A_SAMPLE} bytes x samples",
+            None,
+            LOG_BYTES_A_SAMPLE * samples,
+        ),
+        (
+            "training: all items move each step",
+            f"{costs.table * 1e6:.3f} us x goods x samples x epochs / {plan.batch:,.0f}",
+            moving,
+            None,
+        ),
+        ("distillation (Eq. 5, 7)", f"{DISTILLING:.1f} x training", DISTILLING * training, None),
         (
             "fleet, an epoch of all samples",
             f"{costs.simulated * 1e3:.2f} ms x samples / 20",
@@ -116,7 +144,18 @@ def _needs(costs: _Costs, plan: Plan) -> str:
         ),
         ("checks and store", f"{costs.upload * 1e6:.0f} us x users", costs.upload * users, costs.store_bytes * users),
         ("uploads on the wire", f"{UPLOAD_BYTES} bytes x users", None, UPLOAD_BYTES * users),
-        ("bundle delivery", f"{plan.bundle_bytes / 1e6:.1f} MB x users", None, plan.bundle_bytes * users),
+        (
+            "a bundle with all goods",
+            f"{BUNDLE_BYTES_AN_ITEM:.0f} bytes x goods",
+            None,
+            BUNDLE_BYTES_AN_ITEM * plan.goods,
+        ),
+        (
+            f"delivery, {plan.shipped:,.0f} items a bundle",
+            f"{BUNDLE_BYTES_AN_ITEM:.0f} bytes x items x users",
+            None,
+            BUNDLE_BYTES_AN_ITEM * plan.shipped * users,
+        ),
     ]
     rows = [
         [
@@ -128,7 +167,7 @@ def _needs(costs: _Costs, plan: Plan) -> str:
         ]
         for name, formula, seconds, size in steps
     ]
-    who = f"{users:,.0f} users, {samples:,.0f} samples"
+    who = f"{users:,.0f} users, {samples:,.0f} samples, {plan.goods:,.0f} goods, epochs: {plan.epochs:g}"
     return _markdown([who, "formula", "core hours", f"minutes on {plan.cores:,.0f} cores", "bytes"], rows)
 
 

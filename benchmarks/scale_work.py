@@ -16,6 +16,7 @@ ITEMS = 100_000
 ROWS_A_FILE = 1_000_000
 HISTORY = 36  # interactions of a simulated user: 25 of them before validation, of which 5 are held out and 20 learned
 CORES = 2
+WIDTH = 32  # of an item's embedding
 
 
 def prepare(work: str, folder: str, **sizes: Any) -> None:
@@ -23,7 +24,7 @@ def prepare(work: str, folder: str, **sizes: Any) -> None:
     place = Path(folder)
     if work == "sequences":
         _log(place, sizes["rows"])
-    else:
+    elif work != "table":
         _model(place)
         if work == "fleet":
             _users(place, sizes["devices"])
@@ -93,7 +94,7 @@ def devices(folder: str, count: int) -> dict[str, Any]:
     bundle = Bundle.open(str(place / "bundle"))
     random = np.random.default_rng(0)
     shutil.rmtree(place / "devices", ignore_errors=True)
-    began = time.perf_counter()
+    began, spent = time.perf_counter(), time.process_time()
     for number in tqdm(range(count), desc="devices", unit="device"):
         items, labels = random.integers(1, ITEMS + 1, 25).tolist(), random.integers(0, 2, 25).tolist()
         with Device.open(str(place / "devices" / str(number)), bundle, device_id=f"d{number}", key=bytes(32)) as device:
@@ -102,9 +103,14 @@ def devices(folder: str, count: int) -> dict[str, Any]:
             device.upload()
         if report.steps != 1:
             raise ValueError(f"steps: expected one of 20 samples, got {report.steps}")
-    seconds = time.perf_counter() - began
+    seconds, spent = time.perf_counter() - began, time.process_time() - spent
     shutil.rmtree(place / "devices")
-    return {"devices": count, "seconds": round(seconds, 1), "devices_a_second": round(count / seconds, 1)}
+    return {
+        "devices": count,
+        "seconds": round(seconds, 1),
+        "cpu_seconds": round(spent, 2),
+        "devices_a_second": round(count / seconds, 1),
+    }
 
 
 def uploads(folder: str, count: int) -> dict[str, Any]:
@@ -129,18 +135,44 @@ def uploads(folder: str, count: int) -> dict[str, Any]:
         path.unlink()
     store = VectorStore.open(f"sqlite:///{database}")
     store.register_bundle(bytes(32), length)
-    began = time.perf_counter()
+    began, spent = time.perf_counter(), time.process_time()
     receipts = load_fleet(place / "uploads.parquet", store)
-    seconds = time.perf_counter() - began
+    seconds, spent = time.perf_counter() - began, time.process_time() - spent
     store.close()
     if receipts != {"ACCEPTED": count}:
         raise ValueError(f"uploads: expected {count} accepted, got {dict(receipts)}")
     return {
         "uploads": count,
         "seconds": round(seconds, 1),
+        "cpu_seconds": round(spent, 2),
         "uploads_a_second": round(count / seconds),
         "store_bytes_a_device": round(database.stat().st_size / count),
         "parquet_bytes_a_device": round(_bytes(place / "uploads.parquet") / count),
+    }
+
+
+def table(folder: str, items: int) -> dict[str, Any]:
+    """A step of the trainer's optimiser on an item table, all rows of which move whatever the batch."""
+    import tensorflow as tf
+
+    from dccl_tf.adam import FusedAdam
+
+    variable = tf.Variable(tf.random.normal([items, WIDTH]))
+    gradient = tf.random.normal([items, WIDTH])
+    optimizer = FusedAdam(1e-3, weight_decay=0.1)
+    step = tf.function(lambda: optimizer.apply([gradient], [variable]))
+    step()
+    began, spent = time.perf_counter(), time.process_time()
+    for _ in range(20):
+        step()
+    variable.numpy()
+    seconds, spent = time.perf_counter() - began, time.process_time() - spent
+    return {
+        "items": items,
+        "width": WIDTH,
+        "steps": 20,
+        "seconds": round(seconds, 2),
+        "cpu_seconds": round(spent, 2),
     }
 
 
@@ -154,9 +186,9 @@ def config():  # noqa: ANN201 (a DcclConfig, whose module imports TensorFlow)
 
 def _log(place: Path, rows: int) -> None:
     """A log in Parquet files: a few users do most, a few items are met most, in order of time."""
-    if (place / f"log-{rows}" / "done").exists():
-        return
     folder = place / f"log-{rows}"
+    if (folder / "_done").exists():
+        return
     folder.mkdir(exist_ok=True)
     random, users = np.random.default_rng(0), int(rows * USERS_A_ROW)
     for first in tqdm(range(0, rows, ROWS_A_FILE), desc="log", unit="file"):
@@ -167,7 +199,7 @@ def _log(place: Path, rows: int) -> None:
             "timestamp": 1_600_000_000 + first + np.arange(count),
         }
         pq.write_table(pa.table(columns), folder / f"part-{first // ROWS_A_FILE:04d}.parquet")
-    (folder / "done").touch()
+    (folder / "_done").touch()  # readers of Parquet leave out what begins so
 
 
 def _catalogue():  # noqa: ANN202 (a Catalogue)
