@@ -1,121 +1,148 @@
-"""What a bundle costs on this machine: size, memory and time, on one thread.
+"""What a device costs, all of it in one run on this machine: size, memory and time, on one thread.
 
-    python benchmarks/device.py BUNDLE [--runtime=tflite-runtime]
+    python benchmarks/device.py [--runtime=tflite-runtime] [--stock_python=PYTHON] [--json=FILE]
 
-Times are medians in milliseconds. "raw" is the interpreter alone, the line below it what the device's own Python
-adds: checks, ids, history, sorting.
+Measures the DIN of device_model.py (68,000 items, history 50, K 32), which it exports first (that needs TensorFlow; or
+give its bundle with --bundle). With --stock_python it runs the stock recipe beside it (device_stock_run.py says what
+that environment needs). "raw" is the interpreter alone; what is beyond that is the device's own Python.
 """
 
-import statistics
+import json
+import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before NumPy: the arithmetic limit is that of one thread
 
 import numpy as np
 from absl import app, flags
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that is not installed
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # runs from a checkout that is not installed
 
-from device_runtime import Bundle, Device, PersonalizeConfig, load_runtime
+from benchmarks import device_speed  # noqa: E402
+from device_runtime import Bundle, Device, load_runtime  # noqa: E402
+
+WIDTHS, BOTTLENECK = (64, 32, 32), 16  # of device_model.py
 
 _RUNTIME = flags.DEFINE_string("runtime", "auto", "auto, tflite-runtime, ai-edge-litert or tensorflow.")
+_BUNDLE = flags.DEFINE_string("bundle", None, "What device_model.py wrote; exported anew by default.")
+_STOCK = flags.DEFINE_string("stock_python", None, "A Python with tensorflow-cpu 2.18.1, for the stock recipe.")
 _REPEATS = flags.DEFINE_integer("repeats", 300, "Calls of which the median is taken.", lower_bound=3)
-
-
-_DEVICE_ALONE = """
-import pathlib, resource, sys
-from device_runtime import Device
-with Device.open(sys.argv[1], sys.argv[2], runtime=sys.argv[3]) as device:
-    ids = device.bundle.vocabulary.ids[:320]
-    device.log_many(ids, [place % 2 for place in range(len(ids))])
-    device.personalize()
-    device.rank(ids)
-status = pathlib.Path("/proc/self/status")
-if status.exists():  # Linux: ru_maxrss would count the process that started this one
-    print(*[int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM")])
-else:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
+_QUICK = flags.DEFINE_bool("quick", False, "Leaves out what takes minutes: 20,000 steps and 500 openings.")
+_JSON = flags.DEFINE_string("json", None, "Where to write all numbers as JSON.")
 
 
 def main(argv: Sequence[str]) -> None:
     """Measures and prints."""
-    if len(argv) != 2:
-        raise app.UsageError("expected one BUNDLE")
-    bundle = Bundle.open(argv[1])
-    manifest = bundle.manifest
+    if len(argv) != 1:
+        raise app.UsageError("expected flags alone")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        path = Path(_BUNDLE.value) if _BUNDLE.value else folder / "bundle"
+        if not path.exists():
+            _program("device_model.py", path)
+        found = measure(path.resolve(), folder)
+    _print(found)
+    if _JSON.value:
+        Path(_JSON.value).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def measure(path: Path, folder: Path) -> dict[str, Any]:
+    """All numbers, by part."""
+    bundle, repeats = Bundle.open(path), _REPEATS.value
     runtime = load_runtime(bundle.model, _RUNTIME.value)
-    rng = np.random.default_rng(0)
-    inputs = {
-        name: {key: _random(key, spec.shape, manifest.items, rng) for key, spec in signature.inputs.items()}
-        for name, signature in runtime.signatures.items()
+    raw = device_speed.signatures(runtime, bundle.manifest.items, repeats)
+    memory = ["day", "next day"] if _QUICK.value else ["day", "next day", "steps", "openings"]
+    return {
+        "versions": {
+            "runtime": f"{runtime.name} {runtime.version}",
+            "python": sys.version.split()[0],
+            "numpy": np.__version__,
+        },
+        "bytes": _bytes(bundle),
+        "raw_ms": raw,
+        "python": device_speed.python_layer(bundle, _RUNTIME.value, raw, repeats),
+        "cache": device_speed.cache(bundle, _RUNTIME.value),
+        "step": device_speed.limit(runtime, bundle, raw, WIDTHS, BOTTLENECK),
+        "memory": {what: _memory(what, path, folder / "device") for what in memory},
+        "stock": _stock(folder) if _STOCK.value else None,
     }
-    runtime.call("init", **inputs["init"])
-    train = _median(lambda: runtime.call("train", **inputs["train"]))
-    infer = _median(lambda: runtime.call("infer", **inputs["infer"]))
-    evaluate = _median(lambda: runtime.call("evaluate", **inputs["evaluate"]))
-    rank, step = _device_times(bundle, rng)
-    print(f"bundle            {bundle.path}, {bundle.size / 1e6:.2f} MB (model {len(bundle.model_bytes) / 1e6:.2f} MB)")
-    print(
-        f"runtime           {runtime.name} {runtime.version}, Python {sys.version.split()[0]}, NumPy {np.__version__}"
-    )
-    print(f"sizes             V={manifest.items} T={manifest.history_length} K={manifest.metapatch_length}")
-    print(f"peak memory       {_peak_megabytes(bundle.path):.1f} MB, a whole process that logs, trains and ranks")
-    print(f"train step        {train:.3f} ms raw, {manifest.train_batch} rows")
-    print(f"                  {step:.3f} ms in device.personalize()")
-    print(f"infer             {infer:.3f} ms raw, {manifest.candidates} candidates")
-    print(f"                  {rank:.3f} ms in device.rank()")
-    print(f"evaluate          {evaluate:.3f} ms raw, {manifest.train_batch} rows")
 
 
-def _device_times(bundle: Bundle, rng: np.random.Generator) -> tuple[float, float]:
-    """Milliseconds of a ranking of C candidates and of a step of training, through `Device`."""
-    manifest, ids = bundle.manifest, bundle.vocabulary.ids
-    with tempfile.TemporaryDirectory() as folder, Device.open(folder, bundle, runtime=_RUNTIME.value) as device:
-        items = [ids[place] for place in rng.integers(0, len(ids), 10 * manifest.train_batch)]
-        device.log_many(items, rng.integers(0, 2, len(items)))
-        candidates = [ids[place] for place in rng.integers(0, len(ids), manifest.candidates)]
-        rank = _median(lambda: device.rank(candidates))
-        ends = []
-        device.personalize(
-            PersonalizeConfig(epochs=max(1, _REPEATS.value // 10), heldout_fraction=0.0, learning_rate=0.001),
-            on_step=lambda epoch, step, loss: ends.append(time.perf_counter()),
-        )
-        step = 1e3 * statistics.median(np.diff(ends))
-    return rank, step
+def _bytes(bundle: Bundle) -> dict[str, int]:
+    """Sizes of a device that has learned."""
+    with tempfile.TemporaryDirectory() as temporary:
+        with Device.open(temporary, bundle, key=bytes(32), runtime=_RUNTIME.value) as device:
+            device.log_many(bundle.vocabulary.ids[:100], [place % 2 for place in range(100)])
+            device.personalize()
+            upload = len(device.upload())
+        state = Path(temporary, "state.bin").stat().st_size
+    return {"model_bytes": len(bundle.model_bytes), "state_bytes": state, "upload_bytes": upload}
 
 
-def _random(name: str, shape: tuple[int, ...], items: int, rng: np.random.Generator) -> np.ndarray:
-    """Plausible values of an input; vectors, anchors and pulls are 0."""
-    if name in ("history", "candidates"):
-        return rng.integers(1, items + 1, shape, np.int32)
-    if name in ("labels", "history_labels"):
-        return rng.integers(0, 2, shape).astype(np.int32)
-    if name == "profile":
-        return np.zeros(shape, np.int32)
-    settings = {"weights": 1.0, "gate": 1.0, "learning_rate": 0.001}
-    return np.full(shape, settings.get(name, 0.0), np.float32)
+def _memory(what: str, bundle: Path, folder: Path) -> dict[str, float]:
+    if what in ("day", "next day"):
+        return _program("device_memory.py", "day", bundle, _RUNTIME.value, folder)
+    return _program("device_memory.py", what, bundle, _RUNTIME.value)
 
 
-def _median(call: Callable[[], object]) -> float:
-    """Median milliseconds of a call, after some to warm up."""
-    seconds = []
-    for _ in range(_REPEATS.value + 10):
-        began = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - began)
-    return 1e3 * statistics.median(seconds[10:])
+def _stock(folder: Path) -> dict[str, float]:
+    _program("device_stock.py", folder)
+    return _program("device_stock_run.py", folder, 100, python=_STOCK.value)
 
 
-def _peak_megabytes(bundle: Path) -> float:
-    """Peak memory of a device of its own process, this one's measuring tools left out."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", _DEVICE_ALONE, folder, str(bundle.resolve()), _RUNTIME.value]
-        output = subprocess.run(command, cwd=Path(__file__).parents[1], check=True, capture_output=True, text=True)
-    return int(output.stdout.split()[-1]) / 1e6
+def _program(name: str, *arguments: object, python: str = sys.executable) -> Any:
+    """Runs a program beside this one; what it printed as JSON, if it did."""
+    command = [python, str(ROOT / "benchmarks" / name), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    if done.returncode:
+        raise RuntimeError(f"{name} failed: {done.stderr.strip().splitlines()[-1:]}")
+    lines = done.stdout.strip().splitlines()
+    return json.loads(lines[-1]) if lines and lines[-1].startswith("{") else None
+
+
+def _print(found: dict[str, Any]) -> None:
+    ours, stock, raw, python = found["bytes"], found["stock"], found["raw_ms"], found["python"]
+    cache, step, memory = found["cache"], found["step"], found["memory"]
+    lines = [("runtime", ", ".join(f"{name} {value}" for name, value in found["versions"].items()))]
+    if stock:
+        lines.append(("", f"{'this':>14} {'stock':>14} {'ratio':>8}"))
+        for name in ("state_bytes", "upload_bytes", "model_bytes"):
+            lines.append((name.replace("_", " "), _beside(ours[name], stock[name], ",.0f")))
+        lines.append(("peak MB", _beside(memory["next day"]["peak_mb"], stock["peak_mb"], ".1f")))
+        lines.append(("train step ms", _beside(raw["train_encoded"], stock["train_ms"], ".3f")))
+        lines.append(("infer ms", _beside(raw["infer"], stock["infer_ms"], ".3f")))
+    else:
+        lines += [(name.replace("_", " "), f"{value:,}") for name, value in ours.items()]
+        lines.append(("stock recipe", "not run; see --stock_python"))
+    lines += [(f"{name} ms", f"{value:.3f} raw") for name, value in raw.items()]
+    lines.append(("rank", f"{python['rank_ms']:.3f} ms, of which Python {python['rank_python_us']:.0f} us"))
+    lines.append(("step", f"{python['step_ms']:.3f} ms, of which Python {python['step_python_us']:.0f} us"))
+    lines.append(("personalise", f"{cache['encoded_ms']:.1f} ms encoded, {cache['plain_ms']:.1f} ms from ids: "
+                  f"{cache['ratio']:.1f} times; vectors within {cache['difference_of_vectors']:.0e}"))  # fmt: skip
+    lines.append(("limit of a step", f"{step['limit_at_product_rate_ms']:.3f} ms for {step['multiply_adds']:,} "
+                  f"multiply-adds; {step['products_ms']:.3f} with the basis at a vector's rate"))  # fmt: skip
+    lines.append(("rest of a step", f"{step['call_ms']:.3f} ms a call, {step['rest_ms']:.3f} in {step['operators']} "
+                  f"operators, {step['rest_us_per_operator']:.2f} us each"))  # fmt: skip
+    for what in ("day", "next day"):
+        one = memory[what]
+        lines.append((f"memory, {what}", f"peak {one['peak_mb']:.1f} MB ({one['imported_mb']:.1f} after imports, "
+                      f"{one['of_model_mb']:.1f} pages of the model file); {one['all_pages_peak_mb']:.1f} "
+                      "once every page of it was met"))  # fmt: skip
+    for what in ("steps", "openings"):
+        if what in memory:
+            lines.append((f"growth, {memory[what][what]:,} {what}", f"{memory[what]['growth_mb']:.2f} MB"))
+    for name, value in lines:
+        print(f"{name:24} {value}")
+
+
+def _beside(ours: float, stock: float, form: str) -> str:
+    return f"{ours:>14{form}} {stock:>14{form}} {stock / ours:>8,.1f}"
 
 
 if __name__ == "__main__":
