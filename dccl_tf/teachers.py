@@ -19,10 +19,9 @@ from absl import logging
 from dccl_tf.cloud_model import CloudModel
 from dccl_tf.losses import bernoulli_kl, cross_entropy
 from dccl_tf.real_devices import owners_of
+from dccl_tf.trainer import Batch
 from dccl_tf.trust import Trust
 from dccl_tf.vectors import UploadedVectors
-
-Batch = dict[str, tf.Tensor]
 
 
 class PersonalModels(Protocol):

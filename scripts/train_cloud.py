@@ -50,7 +50,7 @@ _BUNDLES = flags.DEFINE_multi_string(
     "bundle", [], "distill, rehearse: a bundle whose vectors teach; may be given several times."
 )
 _NORM_CLIP = flags.DEFINE_float(
-    "norm_clip", 4.0, "No vector teaches from further than so many median distances from the median; 0: any."
+    "norm_clip", 3.0, "No vector teaches from further than so many median distances from the median; 0: any."
 )
 _LEAST_GAIN = flags.DEFINE_float(
     "least_gain", None, "Held-out log loss that a vector must have won by to teach, such as -0.02; by default any."

@@ -101,14 +101,18 @@ def test_two_replicas_equal_one(tmp_path):
     program = """
 import sys
 import numpy as np, tensorflow as tf
+from dccl_tf.models.dropout import ByteDropout
 from tests.models import small
 from tests.training.test_trainer import train
 replicas = int(sys.argv[2])
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
-with tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(replicas)]).scope():
-    cloud = small.cloud(dropout=0.0)
+strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(replicas)])
+with strategy.scope():
+    cloud, dropout = small.cloud(dropout=0.0), ByteDropout(0.5)
     train(cloud, epochs=2)
+masks = strategy.experimental_local_results(strategy.run(lambda: dropout(tf.ones(64), training=True)))
+assert len({mask.numpy().tobytes() for mask in masks}) == replicas  # each draws for rows of its own
 np.savez(sys.argv[1], *cloud.get_weights())
 """
     found = []
