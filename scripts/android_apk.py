@@ -14,6 +14,8 @@ from pathlib import Path
 
 ANDROID = "http://schemas.android.com/apk/res/android"
 REQUIRED = ("AndroidManifest.xml", "classes.dex", "resources.arsc", "assets/bundle.zip", "assets/demo.json")
+# What is looked up by name: by the system, by a layout, by TFLite's native library.
+KEPT = ("dccl/android/PersonalizeJob", "dccl/demo/VectorView", "org/tensorflow/lite/NativeInterpreterWrapper")
 ABIS = ("arm64-v8a", "armeabi-v7a", "x86", "x86_64")
 
 
@@ -50,11 +52,15 @@ def sizes(apk: Path) -> None:
     """Raises SystemExit if a part is missing."""
     with zipfile.ZipFile(apk) as archive:
         entries = archive.infolist()
+        dex = archive.read("classes.dex") if "classes.dex" in archive.namelist() else b""
     required = {*REQUIRED, *(f"lib/{abi}/libtensorflowlite_jni.so" for abi in ABIS)}
     missing = required - {entry.filename for entry in entries}
     if missing:
         needed, absent = (", ".join(sorted(names)) for names in (required, missing))
         raise SystemExit(f"{apk}: expected {needed} in it, got none of {absent}")
+    shrunk_away = [name for name in KEPT if f"L{name};".encode() not in dex]
+    if shrunk_away:
+        raise SystemExit(f"{apk}: expected the classes {', '.join(KEPT)} in it, got none of {', '.join(shrunk_away)}")
     parts = Counter()
     for entry in entries:
         parts[_part(entry.filename)] += entry.compress_size

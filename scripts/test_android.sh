@@ -22,7 +22,7 @@ finish() {
   exit 0
 }
 
-# ---- What is needed ---------------------------------------------------------------------------------------------------
+# ---- What is needed -------------------------------------------------------------------------------------------------
 
 install_tools() {
   local missing=() tool
@@ -33,7 +33,8 @@ install_tools() {
   [ ${#missing[@]} -eq 0 ] && return
   if command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ]; then
     echo "   installing ${missing[*]}"
-    { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >"$cache/apt.log" 2>&1 && return
+    { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}"; } \
+      >"$cache/apt.log" 2>&1 && return
   fi
   skip "everything, since these Debian packages are missing: ${missing[*]}"
 }
@@ -55,7 +56,7 @@ export packages
 fetch_all() {
   mkdir -p "$packages"
   grep -v '^#' "$demo/checks/packages.txt" | xargs -P 4 -n 2 bash -c 'fetch "$@"' _ >"$cache/fetch.log" \
-    || skip "everything, since not all packages of android_demo/checks/packages.txt can be had ($(tail -1 "$cache/fetch.log"))"
+    || skip "everything, since not all of android_demo/checks/packages.txt can be had ($(tail -1 "$cache/fetch.log"))"
 }
 
 # A Java of 22 or newer, for java.lang.foreign: an installed one, or PyPI's.
@@ -84,7 +85,8 @@ bash scripts/make_venv.sh .venv-litert --editable '.[litert]' pytest hypothesis 
 fetch_all
 find_java
 java17=$(home_of "$(command -v javac)")
-litert=$("$python" -c 'import importlib.util as u; print(u.find_spec("ai_edge_litert").submodule_search_locations[0])')/libLiteRt.so
+litert=$("$python" -c 'import importlib.util; print(importlib.util.find_spec("ai_edge_litert").origin)')
+litert=$(dirname "$litert")/libLiteRt.so
 rm -rf "$build" && mkdir -p "$build"
 cd "$packages"
 chmod +x protoc-*.exe
@@ -96,27 +98,18 @@ tflite=$(path_of "$build"/tensorflow-lite-*.jar)
 junit=$(path_of "$PWD"/junit-4*.jar "$PWD"/hamcrest-core-*.jar)
 jdbc=$(path_of "$PWD"/sqlite-jdbc-*.jar "$PWD"/slf4j-api-*.jar)
 sniffer=$(path_of "$PWD"/animal-sniffer-*.jar "$PWD"/asm-9*.jar)
-robolectric=$(path_of $(grep -E 'org/robolectric|guava|failureaccess|javax|asm|auto/value|sqlite4java|icu4j|error_prone|bouncycastle|conscrypt|snakeyaml|testparameter|annotation-' \
-  "$demo/checks/packages.txt" | grep -oE '[^/]+\.jar$' | grep -v '^android-all' | sed "s#^#$PWD/#") \
-  "$build"/monitor-*.jar "$build"/tracing-*.jar "$build"/espresso-*.jar)
-echo "   Kotlin $(ls kotlin-stdlib-*.jar | grep -oE '[0-9.]+[0-9]'), Java $("$java25" -version 2>&1 | head -1 | cut -d'"' -f2), $(basename "$framework" .jar)"
+robolectric=$(path_of $(sed -n '/^# Robolectric/,$p' "$demo/checks/packages.txt" | grep -oE '[^/]+\.jar$' \
+  | grep -v '^android-all' | sed "s#^#$PWD/#") "$build"/{monitor,tracing,espresso}-*.jar)
+java_version=$("$java25" -version 2>&1 | head -1 | cut -d'"' -f2)
+echo "   Kotlin $(ls kotlin-stdlib-*.jar | grep -oE '[0-9.]+[0-9]'), Java $java_version, $(basename "$framework" .jar)"
 
-# ---- 1. dccl-core on a JVM --------------------------------------------------------------------------------------------
-
-junit_run() { # CLASSPATH FOLDER OF TEST CLASSES, then options of Java
-  local classpath=$1 classes=$2 names
-  shift 2
-  names=$(cd "$classes" && find . -name '*Test.class' | sed 's#^\./##; s#\.class$##; s#/#.#g' | sort)
-  # shellcheck disable=SC2086  # one word a class
-  "$java25" -Xmx2g --enable-native-access=ALL-UNNAMED "$@" -cp "$classes:$classpath" org.junit.runner.JUnitCore $names \
-    >"$classes.log" 2>&1 || { grep -vE '^(\.|E|I)*(INFO|WARNING): |^\s+at (org\.junit|java\.base|jdk)' "$classes.log"; exit 1; }
-  grep -oE '^OK .*' "$classes.log" | tr -d '()' | sed 's/^OK //'
-}
+# ---- All that is compiled -------------------------------------------------------------------------------------------
 
 step "compiling"
 mkdir -p "$build/proto"
 ./protoc-*.exe --proto_path="$root/protos" --java_out=lite:"$build/proto" dccl.proto
-javac -nowarn --release 11 -cp "$(path_of "$PWD"/protobuf-javalite-*.jar)" -d "$build/wire" "$build/proto/dccl/Dccl.java" 2>/dev/null
+javac -nowarn --release 11 -cp "$(ls "$PWD"/protobuf-javalite-*.jar)" -d "$build/wire" "$build/proto/dccl/Dccl.java" \
+  2>"$build/wire.log" || { cat "$build/wire.log"; exit 1; }
 "$python" "$root/scripts/android_apk.py" manifest "$demo" >"$build/AndroidManifest.xml"
 aapt2 compile --dir "$demo/app/src/main/res" -o "$build/resources.zip"
 aapt2 link -I "$framework" --manifest "$build/AndroidManifest.xml" -A "$demo/app/src/main/assets" -0 zip \
@@ -125,8 +118,10 @@ aapt2 link -I "$framework" --manifest "$build/AndroidManifest.xml" -A "$demo/app
 javac -nowarn --release 11 -d "$build/r-classes" "$build/r/dccl/demo/R.java"
 javac -d "$build/checks" -cp "$sniffer:$compiler" "$demo"/checks/*.java
 
-kotlinc -Werror -jdk-home "$java17" -jvm-target 11 -module-name dccl-core -cp "$wire" "$demo/dccl-core/src/main/kotlin" -d "$build/core"
-kotlinc -Werror -jdk-home "$java17" -jvm-target 11 -module-name app -cp "$framework:$wire:$build/core:$tflite:$build/r-classes" \
+kotlinc -Werror -jdk-home "$java17" -jvm-target 11 -module-name dccl-core -cp "$wire" \
+  "$demo/dccl-core/src/main/kotlin" -d "$build/core"
+kotlinc -Werror -jdk-home "$java17" -jvm-target 11 -module-name app \
+  -cp "$framework:$wire:$build/core:$tflite:$build/r-classes" \
   "$demo/dccl-android/src/main/kotlin" "$demo/app/src/main/kotlin" -d "$build/android"
 kotlinc -Werror -jdk-home "$(home_of "$java25")" -jvm-target 22 -cp "$wire:$build/core:$jdbc" \
   "$demo/dccl-jvm/src/main/kotlin" -d "$build/jvm"
@@ -135,14 +130,14 @@ kotlinc -jdk-home "$(home_of "$java25")" -jvm-target 22 -cp "$wire:$build/core:$
 kotlinc -jdk-home "$(home_of "$java25")" -jvm-target 22 \
   -cp "$framework:$wire:$build/core:$build/jvm:$build/android:$build/r-classes:$tflite:$junit:$robolectric" \
   "$demo/robolectric/kotlin" "$demo/app/src/androidTest/kotlin" -d "$build/app-tests"
-"$java25" -Xmx2g --enable-native-access=ALL-UNNAMED --sun-misc-unsafe-memory-access=allow -cp "$build/checks:$compiler" \
-  Kotlinc "$build/kotlinc.runs"
+"$java25" -Xmx2g --enable-native-access=ALL-UNNAMED --sun-misc-unsafe-memory-access=allow \
+  -cp "$build/checks:$compiler" Kotlinc "$build/kotlinc.runs"
 "$java25" -cp "$build/checks:$sniffer" MinSdk gummy-bears-api-24-*.signature "$build/core" "$build/android"
 done_with "checked: dccl-core, dccl-android and the app use nothing that Android 7 (API 24) lacks"
 mv "$build/app-tests/dccl/demo/PhoneTest.class" "$build/PhoneTest.class"
-done_with "compiled only: InterpreterRunner, which binds TFLite's Java API, and app/src/androidTest, which needs a phone"
+done_with "compiled only: InterpreterRunner, which binds TFLite's Java API; app/src/androidTest, which needs a phone"
 
-# ---- 1. dccl-core on a JVM --------------------------------------------------------------------------------------------
+# ---- 1. dccl-core on a JVM ------------------------------------------------------------------------------------------
 
 junit_run() { # CLASSPATH FOLDER OF TEST CLASSES, then options of Java
   local classpath=$1 classes=$2 names
@@ -150,8 +145,9 @@ junit_run() { # CLASSPATH FOLDER OF TEST CLASSES, then options of Java
   names=$(cd "$classes" && find . -name '*Test.class' | sed 's#^\./##; s#\.class$##; s#/#.#g' | sort)
   # shellcheck disable=SC2086  # one word a class
   "$java25" -Xmx2g --enable-native-access=ALL-UNNAMED "$@" -cp "$classes:$classpath" org.junit.runner.JUnitCore $names \
-    >"$classes.log" 2>&1 || { grep -vE '^(\.|E|I)*(INFO|WARNING): |^\s+at (org\.junit|java\.base|jdk)' "$classes.log" >&2; exit 1; }
-  grep -oE '^OK .*' "$classes.log" | tr -d '()' | sed 's/^OK //'
+    >"$classes.log" 2>&1 && { grep -oE '^OK .*' "$classes.log" | tr -d '()' | sed 's/^OK //'; return; }
+  grep -vE '^(\.|E|I)*(INFO|WARNING): |^\s+at (org\.junit|java\.base|jdk)' "$classes.log" >&2
+  return 1
 }
 
 step "dccl-core on a JVM against LiteRT"
@@ -164,7 +160,7 @@ done_with "run: $ran of dccl-core on LiteRT and SQLite"
   || { cat "$build/pytest.log"; exit 1; }
 done_with "run: $(grep -oE '[0-9]+ passed' "$build/pytest.log") in Python on what Kotlin wrote"
 
-# ---- 2. The app -------------------------------------------------------------------------------------------------------
+# ---- 2. The app -----------------------------------------------------------------------------------------------------
 
 step "the app on a JVM"
 mkdir -p "$build/app-tests/com/android/tools"
@@ -174,26 +170,28 @@ android_resource_apk=$build/resources.apk
 android_merged_assets=$demo/app/src/main/assets
 android_custom_package=dccl.demo
 PROPERTIES
-ran=$(junit_run "$wire:$build/core:$build/jvm:$build/android:$build/r-classes:$tflite:$jdbc:$junit:$robolectric:$framework" \
-  "$build/app-tests" -Drobolectric.offline=true -Drobolectric.dependency.dir="$packages" -Ddccl.litert="$litert" \
+app=$wire:$build/core:$build/jvm:$build/android:$build/r-classes:$tflite:$jdbc
+ran=$(junit_run "$app:$junit:$robolectric:$framework" "$build/app-tests" \
+  -Drobolectric.offline=true -Drobolectric.dependency.dir="$packages" -Ddccl.litert="$litert" \
   -Ddccl.pictures="$build/pictures")
 done_with "run: $ran of the app (Android 14 by Robolectric, its SQLite, LiteRT in the place of TFLite)"
 
-# ---- 3. An APK --------------------------------------------------------------------------------------------------------
+# ---- 3. An APK ------------------------------------------------------------------------------------------------------
 
 step "APK"
 unzip -qo "$(ls tensorflow-lite-2*.aar)" 'jni/*' proguard.txt -d "$build/tflite"
 mv "$build/tflite/jni" "$build/tflite/lib"
 mkdir -p "$build/dex"
 (cd "$build" && jar cf ours.jar -C core . -C android . -C wire . -C r-classes . && cp resources.apk unaligned.apk)
-"$java25" -Xmx2g -cp r8-*.jar com.android.tools.r8.R8 --release --min-api 24 --lib "$java17" --lib "$framework" --output "$build/dex" \
-  --pg-conf "$build/manifest.pro" --pg-conf "$build/tflite/proguard.txt" --pg-conf "$demo/dccl-android/consumer-rules.pro" \
-  --pg-conf "$demo/app/proguard-rules.pro" --pg-conf "$demo/checks/defaults.pro" \
+"$java25" -Xmx2g -cp r8-*.jar com.android.tools.r8.R8 --release --min-api 24 \
+  --lib "$java17" --lib "$framework" --output "$build/dex" \
+  --pg-conf "$build/manifest.pro" --pg-conf "$build/tflite/proguard.txt" --pg-conf "$demo/checks/defaults.pro" \
+  --pg-conf "$demo/dccl-android/consumer-rules.pro" --pg-conf "$demo/app/proguard-rules.pro" \
   "$build/ours.jar" annotations-13.0.jar kotlin-stdlib-*.jar protobuf-javalite-*.jar "$build"/tensorflow-lite-*.jar
 "$python" "$root/scripts/android_apk.py" add "$build/unaligned.apk" "$build/dex/classes.dex" "$build/tflite/lib"
 zipalign -f -p 4 "$build/unaligned.apk" "$build/dccl-demo.apk"
-keytool -genkeypair -keystore "$build/debug.keystore" -storepass android -keypass android -alias debug -dname CN=Debug \
-  -keyalg RSA -validity 3650 2>/dev/null
+keytool -genkeypair -keystore "$build/debug.keystore" -storepass android -keypass android -alias debug \
+  -dname CN=Debug -keyalg RSA -validity 3650 >"$build/keytool.log" 2>&1
 apksigner sign --ks "$build/debug.keystore" --ks-pass pass:android "$build/dccl-demo.apk"
 apksigner verify --min-sdk-version 24 "$build/dccl-demo.apk"
 zipalign -c -p 4 "$build/dccl-demo.apk"

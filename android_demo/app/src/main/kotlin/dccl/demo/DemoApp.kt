@@ -3,12 +3,14 @@ package dccl.demo
 import android.app.Application
 import android.os.Handler
 import android.os.Looper
+import android.widget.Toast
 import dccl.android.AndroidDatabase
 import dccl.android.DeviceOwner
 import dccl.android.HttpTransport
 import dccl.android.InterpreterRunner
 import dccl.android.assetBundle
 import dccl.android.schedulePersonalization
+import dccl.core.DeviceError
 import dccl.core.KEY_BYTES
 import dccl.core.Personalizer
 import dccl.core.SignatureRunner
@@ -72,11 +74,13 @@ open class DemoApp :
         super.onTerminate()
     }
 
-    /** Does [work] with the device on its thread, then [then] on the main thread. */
-    fun <R> background(work: (DemoDevice) -> R, then: (R) -> Unit) {
-        executor.execute {
+    /** Does [work] with the device on its thread, then [then] on the main thread; says it where that fails. */
+    fun <R> background(work: (DemoDevice) -> R, then: (R) -> Unit) = executor.execute {
+        try {
             val result = work(demoDevice())
             main.post { then(result) }
+        } catch (error: DeviceError) {
+            main.post { Toast.makeText(this, error.message, Toast.LENGTH_LONG).show() }
         }
     }
 

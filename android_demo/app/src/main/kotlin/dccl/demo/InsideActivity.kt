@@ -5,7 +5,6 @@ import android.os.Bundle
 import android.widget.Button
 import android.widget.TextView
 import dccl.android.scheduleUpload
-import dccl.core.StateError
 
 /** What the phone holds: the vector, its gate and the evidence for it, time spent, bytes uploaded. */
 class InsideActivity : Activity() {
@@ -25,12 +24,8 @@ class InsideActivity : Activity() {
     }
 
     private fun upload(device: DemoDevice) {
-        try {
-            device.personalizer.upload()
-            if (app.transport != null) scheduleUpload(app)
-        } catch (_: StateError) { // not trained yet: there is nothing to upload
-            device.learn()
-        }
+        device.personalizer.upload()
+        if (app.transport != null) scheduleUpload(app)
     }
 
     private fun refresh(work: (DemoDevice) -> Unit) {
