@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test: all in .venv, then Spark's, then the device's on each runtime, on aarch64 and in WebAssembly, which
-# each install what they need on their first run. Arguments go to pytest, and then only the first part runs.
+# Runs every test: all in .venv, then Spark's, then the device's on each runtime, on aarch64, in WebAssembly and in
+# Kotlin, which each install what they need on their first run. Arguments go to pytest, and then only the first part runs.
 set -euo pipefail
 source "$(dirname "$0")/setup_venv.sh"
 .venv/bin/python -m pytest "${@:---ignore=tests/spark}"
@@ -9,3 +9,4 @@ bash scripts/test_spark.sh
 bash scripts/test_device.sh
 bash scripts/test_aarch64.sh
 bash scripts/test_node.sh
+bash scripts/test_android.sh

@@ -26,7 +26,7 @@ finish() {
 
 install_tools() {
   local missing=() tool
-  for tool in java:openjdk-17-jdk-headless javac:openjdk-17-jdk-headless curl:curl unzip:unzip \
+  for tool in java:default-jdk-headless javac:default-jdk-headless curl:curl unzip:unzip \
     aapt2:aapt zipalign:zipalign apksigner:apksigner; do
     command -v "${tool%%:*}" >/dev/null || missing+=("${tool##*:}")
   done
@@ -48,6 +48,7 @@ fetch() {
     [ "$(sha256sum "$file.new" | cut -c1-64)" = "$1" ] && mv "$file.new" "$file" && return
     echo "$2: expected SHA-256 $1, got another from $host"
   done
+  echo "$2 cannot be had"
   return 1
 }
 export -f fetch
@@ -78,13 +79,12 @@ kotlinc() { # notes a run of the compiler
 }
 
 step "tools and packages"
-mkdir -p "$cache"
 install_tools
 bash scripts/make_venv.sh .venv-litert --editable '.[litert]' pytest hypothesis \
   || skip "everything, since the Python packages cannot be had"
 fetch_all
 find_java
-java17=$(home_of "$(command -v javac)")
+jdk=$(home_of "$(command -v javac)")
 litert=$("$python" -c 'import importlib.util; print(importlib.util.find_spec("ai_edge_litert").origin)')
 litert=$(dirname "$litert")/libLiteRt.so
 rm -rf "$build" && mkdir -p "$build"
@@ -118,9 +118,9 @@ aapt2 link -I "$framework" --manifest "$build/AndroidManifest.xml" -A "$demo/app
 javac -nowarn --release 11 -d "$build/r-classes" "$build/r/dccl/demo/R.java"
 javac -d "$build/checks" -cp "$sniffer:$compiler" "$demo"/checks/*.java
 
-kotlinc -Werror -jdk-home "$java17" -jvm-target 11 -module-name dccl-core -cp "$wire" \
+kotlinc -Werror -jdk-home "$jdk" -jvm-target 11 -module-name dccl-core -cp "$wire" \
   "$demo/dccl-core/src/main/kotlin" -d "$build/core"
-kotlinc -Werror -jdk-home "$java17" -jvm-target 11 -module-name app \
+kotlinc -Werror -jdk-home "$jdk" -jvm-target 11 -module-name app \
   -cp "$framework:$wire:$build/core:$tflite:$build/r-classes" \
   "$demo/dccl-android/src/main/kotlin" "$demo/app/src/main/kotlin" -d "$build/android"
 kotlinc -Werror -jdk-home "$(home_of "$java25")" -jvm-target 22 -cp "$wire:$build/core:$jdbc" \
@@ -184,7 +184,7 @@ mv "$build/tflite/jni" "$build/tflite/lib"
 mkdir -p "$build/dex"
 (cd "$build" && jar cf ours.jar -C core . -C android . -C wire . -C r-classes . && cp resources.apk unaligned.apk)
 "$java25" -Xmx2g -cp r8-*.jar com.android.tools.r8.R8 --release --min-api 24 \
-  --lib "$java17" --lib "$framework" --output "$build/dex" \
+  --lib "$jdk" --lib "$framework" --output "$build/dex" \
   --pg-conf "$build/manifest.pro" --pg-conf "$build/tflite/proguard.txt" --pg-conf "$demo/checks/defaults.pro" \
   --pg-conf "$demo/dccl-android/consumer-rules.pro" --pg-conf "$demo/app/proguard-rules.pro" \
   "$build/ours.jar" annotations-13.0.jar kotlin-stdlib-*.jar protobuf-javalite-*.jar "$build"/tensorflow-lite-*.jar
