@@ -37,6 +37,8 @@ from device_runtime.sender import Sender
 from device_runtime.transport import Transport
 from device_runtime.vocabulary import RawId
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 class Device:
     """A device with its state folder and bundle. Made by `Device.open`; `close` it or use it in a `with`."""
@@ -187,7 +189,7 @@ class Device:
         return [ids[place] for place in best.tolist()], scores[best]
 
     def _scores(self, ids: list[RawId], gate: float | None) -> np.ndarray:
-        if gate is not None and (isinstance(gate, bool) or not isinstance(gate, Real) or not np.isfinite(gate)):
+        if gate is not None and (isinstance(gate, bool) or not isinstance(gate, Real) or not abs(gate) <= _LARGEST):
             raise InputError(f"gate: expected a finite number, got {gate!r}")
         with self._lock:
             state, learner, profile = self._in_use.state, self._in_use.learner, self._in_use.profile

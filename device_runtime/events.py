@@ -46,7 +46,9 @@ class EventLog:
 
     def newest(self, count: int) -> list[Event]:
         """The newest `count` events, oldest of them first."""
-        rows = self._database.query("SELECT time, kind, facts FROM events ORDER BY number DESC LIMIT ?", (count,))
+        rows = self._database.query(
+            "SELECT time, kind, facts FROM events ORDER BY number DESC LIMIT ?", (min(count, _KEPT),)
+        )
         return [Event(when, kind, _read(facts)) for when, kind, facts in reversed(rows)]
 
 

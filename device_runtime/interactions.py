@@ -30,7 +30,7 @@ def interactions(
     ids = vocabulary.raw_ids("item", items)
     columns = {"labels": labels, "skipped": skipped, "timestamps": timestamps}
     for name, column in columns.items():
-        if column is not None and (isinstance(column, (str, bytes, Mapping)) or not isinstance(column, Collection)):
+        if column is not None and not _is_list(column):
             raise InputError(f"{name}: expected a list of values, one for each item, got {type(column).__name__}")
         if column is not None and len(column) != len(ids):
             raise InputError(f"{name}: expected {len(ids)} values, one for each item, got {len(column)}")
@@ -43,6 +43,12 @@ def interactions(
         timestamp = now if timestamps is None else _timestamp(row, timestamps[row])
         rows.append(Interaction(item, label, timestamp, beside))
     return rows
+
+
+def _is_list(column: Any) -> bool:
+    if isinstance(column, (str, bytes, Mapping)) or not isinstance(column, Collection):
+        return False
+    return getattr(column, "ndim", 1) > 0  # NumPy's scalars claim a length
 
 
 def _label(row: int, value: Any) -> int:

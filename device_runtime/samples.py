@@ -18,6 +18,7 @@ from device_runtime.errors import InputError
 from device_runtime.vocabulary import RawId
 
 _DAY = 86_400  # seconds
+_LARGEST = 2**53  # beyond any log, and within SQLite's numbers
 _KEPT = 0.9  # share of a bound to which the log is cut, so that most appends delete nothing
 
 
@@ -39,8 +40,8 @@ class LogLimits:
             value = getattr(self, name)
             if value is None and name == "days":
                 continue
-            if isinstance(value, bool) or not isinstance(value, kind) or not value > 0:
-                what = "a whole number of at least 1" if kind is Integral else "more than 0"
+            if isinstance(value, bool) or not isinstance(value, kind) or not 0 < value < _LARGEST:
+                what = "a whole number of at least 1" if kind is Integral else "a number above 0"
                 raise InputError(f"limits.{name}: expected {what}, got {value!r}")
 
 
@@ -161,6 +162,7 @@ class SampleLog:
     def prune(self, keep: int, length: int) -> None:
         """Deletes all but the samples of the newest `keep` interactions that have some, and all history but the
         newest `length` interactions before the oldest kept sample (or, with none, the newest `length`)."""
+        keep = min(keep, _LARGEST)
         with self._database.transaction() as db:
             query = "SELECT DISTINCT position FROM samples ORDER BY position DESC LIMIT 1 OFFSET ?"
             oldest = db.execute(query, (keep - 1,)).fetchone() if keep else None

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from device_runtime import Bundle, BundleError, Device, InputError, PersonalizeConfig, StateError, load_runtime
+from device_runtime.samples import LogLimits
 
 
 @pytest.fixture
@@ -41,7 +42,9 @@ def test_rows_that_were_never_written_are_damage(tmp_path, bundle_path, device, 
 
 
 @pytest.mark.parametrize("column", ["labels", "skipped", "timestamps"])
-@pytest.mark.parametrize("value", [1, 0.5, (n for n in ()), "ab", {1: 1}], ids=repr)
+@pytest.mark.parametrize(
+    "value", [1, 0.5, np.array(1), (n for n in ()), "ab", {1: 1}], ids=lambda value: type(value).__name__
+)
 def test_a_column_that_is_no_list_is_refused(device, column, value):
     with pytest.raises(InputError, match=f"{column}: expected a list of values"):
         device.log_many([101, 102], **{column: value})
@@ -101,3 +104,21 @@ def test_an_event_that_is_damaged_leaves_the_others_readable(tmp_path, device, d
     assert events[0].facts == {"unreadable": damage}
     assert events[1].kind == "personalize"
     assert events[1].facts["steps"] > 0
+
+
+@pytest.mark.parametrize("gate", [10**400, 1e39, float("nan"), -float("inf")])
+def test_a_gate_beyond_float32_is_refused(device, gate):
+    with pytest.raises(InputError, match="gate: expected a finite number"):
+        device.rank([101], gate=gate)
+
+
+def test_numbers_beyond_sqlite_s_are_as_good_as_all(device):
+    assert len(device.events(newest=10**30)) == 1
+    device.prune(keep=10**30)
+    assert device.history_size == 10
+
+
+@pytest.mark.parametrize("name", ["samples", "history", "met", "days"])
+def test_limits_beyond_sqlite_s_numbers_are_refused(name):
+    with pytest.raises(InputError, match=f"limits.{name}: expected"):
+        LogLimits(**{name: 10**30})
