@@ -1,5 +1,6 @@
 """The Spark session, and its errors in one sentence."""
 
+import logging
 import os
 import re
 import shutil
@@ -49,6 +50,7 @@ def session(master: str | None = None, memory: str = "4g", partitions: int | Non
             "engine: 'spark' needs Java 17 or later, and there is none on PATH or in JAVA_HOME; "
             "on Debian: apt-get install openjdk-17-jre-headless"
         )
+    logging.getLogger("py4j").setLevel(logging.WARNING)
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     # It warns of pandas 3 in every process; what is used here is Arrow.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:PySpark does not yet fully support pandas:FutureWarning")
