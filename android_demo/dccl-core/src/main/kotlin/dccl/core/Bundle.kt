@@ -178,9 +178,9 @@ class Bundle private constructor(
             if (!sound) {
                 throw BundleError(
                     "$MANIFEST: expected training by adam or sgd, a positive learning_rate and epochs, a pull of at " +
-                        "least 0, a heldout_fraction in [0, 1) and a finite gate_margin, got ${training.optimizer}, " +
-                        "${training.learningRate}, ${training.epochs}, ${training.pull}, ${training.heldoutFraction}, " +
-                        "${training.gateMargin}; export the bundle again"
+                        "least 0, a heldout_fraction in [0, 1) and a finite gate_margin, got " +
+                        "${training.optimizer}, ${training.learningRate}, ${training.epochs}, ${training.pull}, " +
+                        "${training.heldoutFraction}, ${training.gateMargin}; export the bundle again"
                 )
             }
         }

@@ -79,7 +79,8 @@ private fun carried(
     if (expected != stored.anchor.size) {
         throw StateError(
             "on_bundle_change: expected a vector of $expected floats for \"${policy.text}\", got " +
-                "${stored.anchor.size} from the bundle ${stored.bundle.toByteArray().hex().take(12)}; use RESET, which begins again"
+                "${stored.anchor.size} from the bundle ${stored.bundle.toByteArray().hex().take(12)}; " +
+                "use RESET, which begins again"
         )
     }
     val rebase = policy == OnBundleChange.REBASE

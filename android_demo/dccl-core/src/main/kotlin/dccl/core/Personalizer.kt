@@ -30,8 +30,9 @@ class Personalizer private constructor(
     private val inUse = ReentrantReadWriteLock() // read: a ranking uses the model; write: it may be closed
     private val unknownItems = AtomicLong()
 
-    private lateinit var learner: Learner
-    private lateinit var stateInUse: DeviceState
+    @Volatile private lateinit var learner: Learner
+
+    @Volatile private lateinit var stateInUse: DeviceState
     private lateinit var profile: IntArray // [P]
     private var history: Pair<IntArray, IntArray>? = null // [T] model ids and labels
     private var unfinished: Unfinished? = null

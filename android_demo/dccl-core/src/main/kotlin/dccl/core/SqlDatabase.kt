@@ -6,8 +6,9 @@ import java.io.Closeable
  * A SQLite file: what an app binds to its own SQLite (`dccl-android` binds the framework's, `dccl-jvm` JDBC's). It
  * keeps a write-ahead log with full synchronisation, so that what a transaction wrote survives a kill and a power cut.
  *
- * Values are Long, String, ByteArray or null. All methods throw [StorageError] if the file cannot be read or written,
- * and [StateError] if it is damaged. SQL stays within SQLite 3.9, that of Android 7.
+ * It is safe under threads: what another thread does waits for a transaction to end. Values are Long, String, ByteArray
+ * or null. All methods throw [StorageError] if the file cannot be read or written, and [StateError] if it is damaged.
+ * SQL stays within SQLite 3.9, that of Android 7.
  */
 interface SqlDatabase : Closeable {
     fun execute(sql: String, vararg values: Any?)

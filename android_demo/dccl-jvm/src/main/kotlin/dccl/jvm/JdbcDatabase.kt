@@ -7,11 +7,14 @@ import java.sql.Connection
 import java.sql.DriverManager
 import java.sql.PreparedStatement
 import java.sql.SQLException
+import java.util.concurrent.locks.ReentrantLock
+import kotlin.concurrent.withLock
 import org.sqlite.SQLiteErrorCode.SQLITE_CORRUPT
 import org.sqlite.SQLiteErrorCode.SQLITE_NOTADB
 
 /** A SQLite file through JDBC (org.xerial:sqlite-jdbc). */
 class JdbcDatabase(private val path: String) : SqlDatabase {
+    private val lock = ReentrantLock() // a transaction belongs to the connection, not to a thread
     private val connection: Connection = guarded { DriverManager.getConnection("jdbc:sqlite:$path") }
 
     init {
@@ -43,10 +46,10 @@ class JdbcDatabase(private val path: String) : SqlDatabase {
         rows
     }
 
-    override fun <R> transaction(block: () -> R): R {
+    override fun <R> transaction(block: () -> R): R = lock.withLock {
         execute("BEGIN IMMEDIATE")
         try {
-            return block().also { execute("COMMIT") }
+            block().also { execute("COMMIT") }
         } catch (error: Throwable) {
             runCatching { execute("ROLLBACK") }
             throw error
@@ -63,7 +66,7 @@ class JdbcDatabase(private val path: String) : SqlDatabase {
     }
 
     private fun <R> guarded(block: () -> R): R = try {
-        block()
+        lock.withLock(block)
     } catch (error: SQLException) {
         if (error.errorCode and 0xFF in listOf(SQLITE_CORRUPT.code, SQLITE_NOTADB.code)) {
             throw StateError(

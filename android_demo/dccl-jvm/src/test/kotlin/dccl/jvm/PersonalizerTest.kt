@@ -199,6 +199,16 @@ class PersonalizerTest {
         pool.shutdown()
     }
 
+    @Test
+    fun `what is logged while the device trains is kept`() = trained {
+        val pool = Executors.newFixedThreadPool(3)
+        val logged = List(50) { number -> pool.submit { it.log(RawId(101 + number % 20)) } }
+        repeat(3) { _ -> it.personalize(PersonalizeConfig(epochs = 1)) }
+        logged.forEach { one -> one.get() }
+        pool.shutdown()
+        assertEquals(60L + 50L, it.historySize)
+    }
+
     // ---- From bundle to bundle ---------------------------------------------------------------------
 
     @Test
