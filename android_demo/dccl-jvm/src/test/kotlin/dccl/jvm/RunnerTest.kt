@@ -1,6 +1,8 @@
 package dccl.jvm
 
+import dccl.core.Batch
 import dccl.core.CheckedRunner
+import dccl.core.Engine
 import dccl.core.Floats
 import dccl.core.InputError
 import dccl.core.Ints
@@ -52,6 +54,23 @@ class RunnerTest {
         assertTrue(refused("unsued" to Floats(FloatArray(1))).endsWith("did you mean \"unused\"?"))
         assertTrue(refused().endsWith("got none for unused"))
         assertTrue(assertThrows(InputError::class.java) { runner.call("gte") }.message!!.contains("\"get\""))
+    }
+
+    @Test
+    fun `a label or a weight outside its range is refused and leaves the vector`() { // D3
+        val bundle = Fixtures.bundle()
+        val engine = Engine(runner, bundle.manifest)
+        val state = engine.start(intArrayOf(1))
+        val hidden = FloatArray(4 * bundle.manifest.encodedWidth)
+
+        fun refused(labels: FloatArray, weights: FloatArray) = assertThrows(InputError::class.java) {
+            engine.train(state, Batch(hidden, labels, weights), 0.1f, state.vector, 0f)
+        }
+        for (label in listOf(Float.NaN, Float.POSITIVE_INFINITY, 2f, -1f)) {
+            refused(floatArrayOf(0f, 1f, label, 0f), FloatArray(4) { 1f })
+        }
+        for (weight in listOf(Float.NaN, -1f)) refused(FloatArray(4), floatArrayOf(weight, 1f, 1f, 1f))
+        assertArrayEquals(state.vector, vector(), 0f)
     }
 
     @Test
