@@ -1,6 +1,6 @@
 """A week of 50 users' devices on MovieLens-1M, with kills: is any user left worse off than the cloud model leaves him?
 
-    python benchmarks/faults/week.py BUNDLE0 BUNDLE1 BUNDLE2 --data_dir=ml-1m.zip [--users=50] [--output=week.json]
+    python benchmarks/faults/week.py BUNDLE0 BUNDLE1 BUNDLE2 --data_dir=ml-1m.zip [--users=50] [--output=FILE]
 
 The bundles are those of one `dccl-run --protocols=liked --rounds=2`: each learned from clicks before the day that it
 comes on, so nobody is judged on clicks that the cloud knew. Of each user's log, in the order of time:
