@@ -41,6 +41,7 @@ class ModelOutline:
     operators: tuple[OperatorUse, ...]
     subgraphs: tuple[str, ...]  # names
     signatures: dict[str, int]  # signature to the index of its subgraph
+    echoes: tuple[str, ...]  # signatures of which an output is the very tensor of an input
 
 
 def read_operators(model: bytes | Path) -> tuple[OperatorUse, ...]:
@@ -133,6 +134,11 @@ class _Table:
         start, size = self.vector(field)
         return bytes(self.buffer[start : start + size]).decode()
 
+    def numbers(self, field: int) -> tuple[int, ...]:
+        """A vector of int32."""
+        start, size = self.vector(field)
+        return struct.unpack_from(f"<{size}i", self.buffer, start)
+
     def tables(self, field: int) -> Iterator["_Table"]:
         start, size = self.vector(field)
         if start + 4 * size > len(self.buffer):
@@ -158,10 +164,14 @@ def _outline(model: _Table) -> ModelOutline:
         end = max(start + size, buffer.scalar(1, "Q", 0) + buffer.scalar(2, "Q", 0))
         if end > len(model.buffer):
             raise IndexError(f"buffer {number} ends at byte {end}")
+    signatures = {signature.text(2): signature.scalar(4, "I", 0) for signature in model.tables(7)}
+    # SubGraph: 1 inputs, 2 outputs.
+    echoing = [bool(set(subgraph.numbers(1)) & set(subgraph.numbers(2))) for subgraph in subgraphs]
     return ModelOutline(
         operators=tuple(_use(code, tuple(count)) for code, count in zip(codes, counts, strict=True)),
         subgraphs=tuple(subgraph.text(4) for subgraph in subgraphs),
-        signatures={signature.text(2): signature.scalar(4, "I", 0) for signature in model.tables(7)},
+        signatures=signatures,
+        echoes=tuple(name for name, index in signatures.items() if echoing[index]),
     )
 
 

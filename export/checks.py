@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from device_runtime import read_operators
+from device_runtime import read_outline
 from export.goldens import Arrays
 from export.operator_versions import OLDEST_RUNTIME, too_new
 from export.runtimes import Candidate
@@ -42,11 +42,15 @@ Probe = Generator[list[Call], list[Arrays], Check]
 
 def of_the_file(subject: Subject) -> Iterator[Check]:
     """What can be said without running it."""
-    operators = read_operators(subject.model)
+    outline = read_outline(subject.model)
+    operators = outline.operators
     custom = sorted({use.name for use in operators if use.custom})
     yield Check("builtin operators alone", not custom, ", ".join(custom) or "no other operator", "no other operator")
     newer = too_new([(use.name, use.version) for use in operators if not use.custom])
     yield Check(f"operators known to {OLDEST_RUNTIME}", not newer, ", ".join(newer) or "all are known", "all are known")
+    # LiteRT.js writes the empty output over such an input.
+    echoes = ", ".join(outline.echoes)
+    yield Check("no output is an input", not echoes, echoes or "none is", "none is")
     size, least = len(subject.model), subject.weight_bytes
     most = 2 * least + 1_000_000
     yield Check(

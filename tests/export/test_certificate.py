@@ -9,6 +9,7 @@ from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.schema import Catalogue
 from device_runtime import load_runtime
 from export.certificate import CertificateError, certify
+from export.checks import of_the_file
 from export.convert import convert
 from export.device_module import DeviceModule
 from export.operator_versions import too_new
@@ -48,6 +49,20 @@ def test_other_weights_fail_by_infer(cloud):  # X3: what the file computes is no
     with pytest.raises(CertificateError) as error:
         certify(subject(cloud, module), HERE)
     assert "infer equals Keras" in failed(error.value.checks)
+
+
+class Echo(DeviceModule):
+    """A module whose `set` returns what it was given."""
+
+    def _set(self, **state):
+        super()._set(**state)
+        return {"step": state["step"]}
+
+
+def test_output_that_is_an_input_is_named(cloud):  # LiteRT.js would overwrite it
+    found = {check.name: check for check in of_the_file(subject(cloud, Echo(cloud, SIZES)))}
+    assert not found["no output is an input"].passed
+    assert found["no output is an input"].measured == "set"
 
 
 class Stripped(DeviceModule):
