@@ -136,12 +136,16 @@ class Fleet:
         """Runs all that lies below the first junction on every sample of `data`, user by user, oldest first."""
         owners, hidden, targets, numbers = [], [], [], []
         logged = 0
-        for batch in chain.from_iterable(phase(0, shuffle=False) for phase in data):
-            real = batch["weights"].numpy() > 0  # [B, S]
+        for batch in chain.from_iterable(phase.in_order(0) for phase in data):
+            real = batch["weights"] > 0  # [B, S]
             width = batch["targets"].shape[-1]
-            owners.append(np.repeat(np.broadcast_to(batch["users"].numpy()[:, None], real.shape)[real], width))
-            hidden.append(self._below(batch).numpy()[real].reshape(-1, self.cloud.din.config.hidden[0]))
-            targets.append(batch["targets"].numpy()[real].reshape(-1))
+            owners.append(np.repeat(np.broadcast_to(batch["users"][:, None], real.shape)[real], width))
+            hidden.append(
+                self._below({name: tf.constant(one) for name, one in batch.items()})
+                .numpy()[real]
+                .reshape(-1, self.cloud.din.config.hidden[0])
+            )
+            targets.append(batch["targets"][real].reshape(-1))
             numbers.append(np.repeat(np.arange(real.sum()) + logged, width))
             logged += int(real.sum())
         order = np.argsort(np.concatenate(owners), kind="stable")  # each user's phases one after another

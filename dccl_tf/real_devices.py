@@ -171,9 +171,9 @@ def _events(data: TrainingData, users: np.ndarray) -> dict[int, list[tuple[Any, 
     """For each user the interactions of `data`, oldest first: (item, label, skipped items), in ids of the log."""
     ids = data.log.catalogue.ids
     events: dict[int, list[tuple[Any, int, list[Any]]]] = {int(user): [] for user in users}
-    for batch in data.of_users(users)(0, shuffle=False):
-        real = np.argwhere(batch["weights"].numpy() > 0)
-        owners, candidates, targets = (batch[name].numpy() for name in ("users", "candidates", "targets"))
+    for batch in data.of_users(users).in_order(0):
+        real = np.argwhere(batch["weights"] > 0)
+        owners, candidates, targets = (batch[name] for name in ("users", "candidates", "targets"))
         for row, position in real:
             item, *skipped = ids[candidates[row, position] - 1].tolist()
             events[int(owners[row])].append((item, int(targets[row, position, 0]), skipped))

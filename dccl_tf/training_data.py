@@ -1,12 +1,14 @@
 """A span of a log as epochs of packed batches: what `trainer.fit` draws from."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from dccl_tf.data.batches import Rows, batches, pack
+from dccl_tf.data.batches import Rows, batches, batches_in_order, pack
 from dccl_tf.data.negatives import NegativeSampler
 from dccl_tf.data.schema import InteractionLog, Span
 
@@ -54,17 +56,21 @@ class TrainingData:
         return np.maximum(self.span.stop - self.span.start, 1) * self.candidates
 
     def __call__(self, epoch: int, shuffle: bool = True) -> tf.data.Dataset:
-        return batches(
-            self.rows,
-            self.log,
-            protocol=self.protocol,
-            batch_size=self.batch_rows,
-            seed=self.seed,
-            epoch=epoch,
-            negatives=self.negatives,
-            sampler=self.sampler,
-            shuffle=shuffle,
-        )
+        return batches(self.rows, self.log, **self._choices(epoch), shuffle=shuffle)
+
+    def in_order(self, epoch: int) -> Iterator[dict[str, np.ndarray]]:
+        """An epoch's batches user by user, oldest first, as NumPy arrays."""
+        return batches_in_order(self.rows, self.log, **self._choices(epoch))
+
+    def _choices(self, epoch: int) -> dict[str, Any]:
+        return {
+            "protocol": self.protocol,
+            "batch_size": self.batch_rows,
+            "seed": self.seed,
+            "epoch": epoch,
+            "negatives": self.negatives,
+            "sampler": self.sampler,
+        }
 
     def of_users(self, users: np.ndarray) -> "TrainingData":
         """The same, for some users only."""

@@ -6,6 +6,7 @@ for batch in batches(rows, log, protocol="next", batch_size=64, seed=0, epoch=0,
     ...
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -141,14 +142,7 @@ def batches(
     Raises:
       ValueError: an unknown protocol, no sampler for "next", no labels for "liked".
     """
-    at_least_one(batch_size=batch_size)
-    if protocol not in ("next", "liked"):
-        raise ValueError(f"protocol: expected 'next' or 'liked', got {protocol!r}")
-    if protocol == "next" and sampler is None:
-        raise ValueError("sampler: protocol 'next' expects a NegativeSampler, got None")
-    if protocol == "liked" and rows.labels is None:
-        raise ValueError("rows: protocol 'liked' expects rows with labels, got rows of a log without")
-    filler = _Filler(rows, log, sampler if protocol == "next" else None, negatives, seed, epoch)
+    filler = _filler(rows, log, protocol, batch_size, seed, epoch, negatives, sampler)
     empty = filler(np.full(batch_size, -1))
     names = sorted(empty)
 
@@ -162,6 +156,46 @@ def batches(
     order = np.concatenate([order, np.full(-len(rows) % batch_size, -1)]).astype(np.int64)
     chosen = tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=True)
     return chosen.map(fill, num_parallel_calls=2, deterministic=True).prefetch(2)
+
+
+def batches_in_order(
+    rows: Rows,
+    log: InteractionLog,
+    *,
+    protocol: str,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    negatives: int = 4,
+    sampler: NegativeSampler | None = None,
+) -> Iterator[dict[str, np.ndarray]]:
+    """The batches of `batches` without shuffling, as NumPy arrays. For many small parts of a log: TensorFlow keeps the
+    arrays behind each pipeline that calls Python until the process ends."""
+    filler = _filler(rows, log, protocol, batch_size, seed, epoch, negatives, sampler)
+    order = np.concatenate([np.arange(len(rows)), np.full(-len(rows) % batch_size, -1)])
+    for chosen in order.reshape(-1, batch_size):
+        yield filler(chosen)
+
+
+def _filler(
+    rows: Rows,
+    log: InteractionLog,
+    protocol: str,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    negatives: int,
+    sampler: NegativeSampler | None,
+) -> "_Filler":
+    """Checks the arguments of `batches`."""
+    at_least_one(batch_size=batch_size)
+    if protocol not in ("next", "liked"):
+        raise ValueError(f"protocol: expected 'next' or 'liked', got {protocol!r}")
+    if protocol == "next" and sampler is None:
+        raise ValueError("sampler: protocol 'next' expects a NegativeSampler, got None")
+    if protocol == "liked" and rows.labels is None:
+        raise ValueError("rows: protocol 'liked' expects rows with labels, got rows of a log without")
+    return _Filler(rows, log, sampler if protocol == "next" else None, negatives, seed, epoch)
 
 
 class _Filler:

@@ -1,8 +1,10 @@
 """The fleet is the devices: same samples, same order, same vectors as the runtime with the exported file."""
 
+import gc
 import json
 import subprocess
 import sys
+import weakref
 from importlib.util import find_spec
 
 import keras
@@ -93,6 +95,17 @@ def test_parts_of_several_sizes_do_not_matter(log):
     together, apart = (fleet.personalize(cloud, [data], c.fleet) for c in (settings("liked"), config))
     np.testing.assert_allclose(apart.vectors, together.vectors, atol=1e-5)
     assert sorted(set(apart.samples)) == [4, 24]  # a fifth of 30 is held out, of 4 nothing
+
+
+def test_nothing_of_a_log_stays_in_memory_after_its_devices_have_trained():
+    config = settings("liked", epochs=1)
+    log, _ = synthetic_log(3, users=5, items=100, shortest=36, mean_length=40, longest=44)
+    devices = fleet.Fleet(untrained(log, config), config.fleet)
+    devices.personalize([phase(log, config)])
+    gone = weakref.ref(log)
+    del log
+    gc.collect()
+    assert gone() is None
 
 
 def test_no_epochs_only_weigh(log):
