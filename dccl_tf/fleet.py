@@ -140,11 +140,8 @@ class Fleet:
             real = batch["weights"] > 0  # [B, S]
             width = batch["targets"].shape[-1]
             owners.append(np.repeat(np.broadcast_to(batch["users"][:, None], real.shape)[real], width))
-            hidden.append(
-                self._below({name: tf.constant(one) for name, one in batch.items()})
-                .numpy()[real]
-                .reshape(-1, self.cloud.din.config.hidden[0])
-            )
+            below = self._below({name: tf.constant(one) for name, one in batch.items()}).numpy()  # [B, S, C, F]
+            hidden.append(below[real].reshape(-1, below.shape[-1]))
             targets.append(batch["targets"][real].reshape(-1))
             numbers.append(np.repeat(np.arange(real.sum()) + logged, width))
             logged += int(real.sum())

@@ -7,7 +7,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from dccl_tf.data.batches import batches, best_positions, pack, point_rows
+from dccl_tf.data.batches import batches, batches_in_order, best_positions, pack, point_rows
 from dccl_tf.data.negatives import NegativeSampler
 from dccl_tf.data.schema import Span
 from tests.data.logs import log_of, random_log
@@ -207,3 +207,20 @@ def test_bad_arguments_are_named(choices, message):
     log = random_log(0)
     with pytest.raises(ValueError, match=message):
         epoch_of(pack(log, Span(0 * log.lengths, log.lengths), 5, 4), log, **choices)
+
+
+@pytest.mark.parametrize("protocol", ["next", "liked"])
+def test_batches_in_order_are_those_without_shuffling(protocol):
+    log = random_log(4, labels=True)
+    rows = pack(log, Span(log.lengths // 2, log.lengths), history_length=5, positions=4)
+    choices = {"protocol": protocol, "seed": 3, "epoch": 1, "batch_size": 7}
+    if protocol == "next":
+        choices["sampler"] = NegativeSampler(log)
+    expected = epoch_of(rows, log, shuffle=False, **choices)
+    found = list(batches_in_order(rows, log, **choices))
+    assert len(found) == len(expected) == -(-len(rows) // 7)
+    for mine, theirs in zip(found, expected, strict=True):
+        assert mine.keys() == theirs.keys()
+        for name in mine:
+            np.testing.assert_array_equal(mine[name], theirs[name])
+            assert mine[name].dtype == theirs[name].dtype
