@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from device_runtime.bundle import Bundle
     from device_runtime.delivery import Delivery, Retries
     from device_runtime.device import Device
+    from device_runtime.download import fetch_bundle
     from device_runtime.errors import (
         BundleError,
         DeviceError,
+        DownloadError,
         InputError,
         ModelError,
         RuntimeMissingError,
@@ -48,6 +50,7 @@ __all__ = [
     "Delivery",
     "Device",
     "DeviceError",
+    "DownloadError",
     "Event",
     "GoldenResult",
     "HttpTransport",
@@ -68,6 +71,7 @@ __all__ = [
     "UploadError",
     "UploadNoise",
     "Vocabulary",
+    "fetch_bundle",
     "heldout_rows",
     "load_runtime",
     "read_operators",
@@ -80,9 +84,11 @@ _MODULES = {
     "bundle": ("Bundle",),
     "delivery": ("Delivery", "Retries"),
     "device": ("Device",),
+    "download": ("fetch_bundle",),
     "errors": (
         "BundleError",
         "DeviceError",
+        "DownloadError",
         "InputError",
         "ModelError",
         "RuntimeMissingError",

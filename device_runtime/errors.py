@@ -35,3 +35,7 @@ class StorageError(DeviceError):
 
 class UploadError(DeviceError):
     """An upload cannot be made or sent as things are; what waits in the queue is intact."""
+
+
+class DownloadError(DeviceError):
+    """A bundle did not arrive; what arrived is kept, and the next attempt goes on from there."""

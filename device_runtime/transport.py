@@ -55,12 +55,7 @@ class HttpTransport:
         Raises:
           InputError: the address is none of these.
         """
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InputError(f"url: expected https://HOST or https://HOST/PATH, got {url!r}")
-        if parts.scheme == "http" and parts.hostname not in _LOOPBACK and not insecure:
-            raise InputError(f"url: expected https, since the vector would travel in the clear, got {url!r}")
-        self.url = parts._replace(path=PATH).geturl() if parts.path in ("", "/") else url
+        self.url = checked_address(url, PATH, insecure)
         self._timeout, self._headers = (
             timeout,
             {"Content-Type": CONTENT_TYPE, "Accept": CONTENT_TYPE, **(headers or {})},
@@ -79,6 +74,17 @@ class HttpTransport:
                 return _answer(error.code, error, counts)
         except (http.client.HTTPException, ValueError) as error:
             raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+def checked_address(url: str, path: str, insecure: bool = False) -> str:
+    """The address, with `path` if it has none. Raises InputError unless it is https://... or of this machine itself;
+    `insecure` allows http:// to others."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InputError(f"url: expected https://HOST or https://HOST/PATH, got {url!r}")
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK and not insecure:
+        raise InputError(f"url: expected https, since others could read and change what travels, got {url!r}")
+    return parts._replace(path=path).geturl() if parts.path in ("", "/") else url
 
 
 def _answer(status: int, response: Any, counts: dict[str, int]) -> Answer:

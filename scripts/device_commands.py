@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from device_runtime import HttpTransport, InputError, Retries, read_operators
+from device_runtime import Device, HttpTransport, InputError, Retries, fetch_bundle, read_operators
 from device_runtime.goldens import worst_of_each
 from device_runtime.self_test import self_test as run_self_test
 from scripts import flags_device as values
@@ -128,10 +128,24 @@ def _written(body: bytes, sequence: int, path: str) -> Answer:
 
 
 def upgrade(arguments: list[str]) -> Answer:
-    if len(arguments) != 1:
-        raise InputError(f"upgrade: expected one BUNDLE, got {len(arguments)}")
+    if len(arguments) + bool(values.URL.value) != 1:
+        raise InputError(f"upgrade: expected one BUNDLE or --url=URL, got {len(arguments)} and {values.URL.value}")
     with values.device() as device:
-        return _table(device.upgrade(arguments[0], values.ON_BUNDLE_CHANGE.value, values.RETRY.value).to_dict())
+        bundle = arguments[0] if arguments else _newest(device)
+        if bundle is None:
+            return Answer({"how": None}, "the bundle in use is the newest that there is for this device")
+        opening = device.upgrade(bundle, values.ON_BUNDLE_CHANGE.value, values.RETRY.value)
+    if not arguments:
+        bundle.unlink()  # the device has its own copy
+    return _table(opening.to_dict())
+
+
+def _newest(device: Device) -> Path | None:
+    """What the collector has for this device; a download that broke off goes on in the next call."""
+    path = Path(values.STATE.value) / "download.zip"
+    return fetch_bundle(
+        values.URL.value, path, device.device_id, device.bundle.identity, insecure=values.INSECURE.value
+    )
 
 
 def rollback(arguments: list[str]) -> Answer:

@@ -14,7 +14,7 @@ JSON = flags.DEFINE_bool("json", False, "Print one JSON object.")
 RUNTIME = flags.DEFINE_enum(
     "runtime", "auto", ["auto", "tflite-runtime", "ai-edge-litert", "tensorflow"], "Which interpreter to use."
 )
-_STATE = flags.DEFINE_string("state", None, "The device's own folder; made if absent.")
+STATE = flags.DEFINE_string("state", None, "The device's own folder; made if absent.")
 _BUNDLE = flags.DEFINE_string(
     "bundle", None, "Folder or zip of the bundle; by default the one in use. Another one is an upgrade."
 )
@@ -56,10 +56,10 @@ _MAX_SECONDS = flags.DEFINE_float(
 )
 _MAX_STEPS = flags.DEFINE_integer("max_steps", None, "personalize: the same in steps.")
 
-URL = flags.DEFINE_string("url", None, "upload: address of the collector, such as https://collector.example.")
+URL = flags.DEFINE_string("url", None, "upload, upgrade: address of the collector: https://collector.example.")
 OUTPUT = flags.DEFINE_string("output", None, "upload: a file to write instead, for another way to send it.")
 HEADER = flags.DEFINE_multi_string("header", [], "upload: a further header of HTTP as Name: value.")
-INSECURE = flags.DEFINE_bool("insecure", False, "upload: allow http:// to other machines, in the clear.")
+INSECURE = flags.DEFINE_bool("insecure", False, "upload, upgrade: allow http:// to other machines.")
 ATTEMPTS = flags.DEFINE_integer("attempts", 5, "upload: how often to try in this call.", lower_bound=1)
 _CLIP_NORM = flags.DEFINE_float("clip_norm", None, "upload, privacy: norm to which the vector is cut before noise.")
 _NOISE_MULTIPLIER = flags.DEFINE_float(
@@ -84,10 +84,10 @@ def bundle(arguments: list[str]) -> Bundle:
 @contextmanager
 def device() -> Iterator[Device]:
     """The device of --state, open; what should not pass silently goes to standard error."""
-    if not _STATE.value:
+    if not STATE.value:
         raise InputError("state: expected --state=PATH, got none")
     with Device.open(
-        _STATE.value,
+        STATE.value,
         _BUNDLE.value,
         device_id=_DEVICE_ID.value,
         key=_key(),

@@ -106,7 +106,7 @@ def test_an_upload_that_does_not_arrive_is_told_and_waits(tmp_path):
         (["upload", "--clip_norm=1", "--output=o", "--state", "STATE"], "noise: expected both --clip_norm and"),
         (["upload", "--url=http://a.example", "--bundle", BUNDLE, "--state", "STATE"], "url: expected https"),
         (["privacy"], "privacy: expected --clip_norm and --noise_multiplier, got none"),
-        (["upgrade", "--bundle", BUNDLE, "--state", "STATE"], "upgrade: expected one BUNDLE, got 0"),
+        (["upgrade", "--bundle", BUNDLE, "--state", "STATE"], "upgrade: expected one BUNDLE or --url"),
     ],
 )
 def test_a_mistake_is_answered_in_one_line(tmp_path, arguments, message):

@@ -303,7 +303,7 @@ def test_http_headers_travel(server):
 @pytest.mark.parametrize(
     ("url", "message"),
     [("collector.example", "expected https://HOST"), ("ftp://a.example", "expected https://HOST"), ("", "expected"),
-     ("https://", "expected https://HOST"), ("http://collector.example", "expected https, since the vector would")],
+     ("https://", "expected https://HOST"), ("http://collector.example", "expected https, since others could")],
 )  # fmt: skip
 def test_http_takes_no_address_in_the_clear(url, message):
     with pytest.raises(InputError, match=f"url: {message}"):

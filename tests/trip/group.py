@@ -7,11 +7,10 @@ A phone is a line of JSON (see `phones`), and so is what became of it.
 
 import json
 import sys
-import urllib.error
 import urllib.request
 from pathlib import Path
 
-from device_runtime import Bundle, Device, Retries
+from device_runtime import Bundle, Device, Retries, fetch_bundle
 from protos import dccl_pb2
 
 SECONDS = 60  # without an answer
@@ -67,20 +66,8 @@ def renew(phone):
 
 def fetch(phone, path, holding=b""):
     """The bundle that the cloud has for this phone; None if that is the one it holds."""
-    headers = {"Dccl-Device-Id": phone["device_id"]}
-    if holding:
-        headers["If-None-Match"] = f'"{holding.hex()}"'
-    request = urllib.request.Request(f"{phone['url']}/v1/bundle", headers=headers)
-    try:
-        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
-            path.write_bytes(answer.read())
-    except urllib.error.HTTPError as error:
-        if error.code == 304:
-            return None
-        raise
-    bundle = Bundle.open(path)
-    assert answer.headers["ETag"] == f'"{bundle.identity.hex()}"'
-    return bundle
+    found = fetch_bundle(phone["url"], path, phone["device_id"], holding, timeout=SECONDS)
+    return found and Bundle.open(found)
 
 
 def main():

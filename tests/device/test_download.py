@@ -1,0 +1,131 @@
+"""Bundles over HTTP: whole or not at all, gone on with after a break, and nothing that is not asked for."""
+
+import http.server
+import json
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from device_runtime import Bundle, DownloadError, InputError, StorageError, fetch_bundle
+from tests.device.bundles import successor
+from tests.device.test_command_line import run, succeeded
+
+OLD = bytes(range(32))
+
+
+class Server:
+    """Serves a body as the collector does; `cut` bytes after which the next answer breaks off."""
+
+    def __init__(self, body: bytes, identity: str):
+        self.body, self.identity, self.cut, self.seen = body, identity, None, []
+        server = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                server.seen.append(dict(self.headers))
+                tag = f'"{server.identity}"'
+                if self.headers.get("If-None-Match") == tag:
+                    self.send_response(304)
+                    self.end_headers()
+                    return
+                begin = 0
+                if self.headers.get("If-Range") == tag:
+                    begin = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+                self.send_response(206 if begin else 200)
+                self.send_header("ETag", tag)
+                self.send_header("Content-Length", str(len(server.body) - begin))
+                self.end_headers()
+                end, server.cut = server.cut, None
+                self.wfile.write(server.body[begin:end])
+
+            def log_message(self, *_):
+                pass
+
+        self._http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._http.server_port}"
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+
+    def close(self):
+        self._http.shutdown()
+        self._http.server_close()
+
+
+@pytest.fixture
+def server(bundle_path, tmp_path):
+    body = Path(shutil.make_archive(str(tmp_path / "served"), "zip", bundle_path)).read_bytes()
+    server = Server(body, Bundle.open(bundle_path).identity.hex())
+    yield server
+    server.close()
+
+
+def test_bundle_arrives_whole_and_the_device_is_named(server, tmp_path):
+    path = fetch_bundle(server.url, tmp_path / "b.zip", "d1", holding=OLD)
+    assert Bundle.open(path).identity.hex() == server.identity
+    assert server.seen[0]["Dccl-Device-Id"] == "d1"
+    assert server.seen[0]["If-None-Match"] == f'"{OLD.hex()}"'
+
+
+def test_the_bundle_in_use_is_not_sent_again(server, tmp_path):
+    assert fetch_bundle(server.url, tmp_path / "b.zip", holding=bytes.fromhex(server.identity)) is None
+    assert not (tmp_path / "b.zip").exists()
+
+
+def test_a_break_is_gone_on_with(server, tmp_path):
+    server.cut = 1000
+    with pytest.raises(DownloadError, match=f"after 1000 of {len(server.body)} bytes"):
+        fetch_bundle(server.url, tmp_path / "b.zip")
+    assert not (tmp_path / "b.zip").exists()
+    assert fetch_bundle(server.url, tmp_path / "b.zip").read_bytes() == server.body
+    assert server.seen[1]["Range"] == "bytes=1000-"
+    assert [path.name for path in tmp_path.iterdir() if ".part" in path.name] == []
+
+
+def test_a_newer_bundle_meanwhile_begins_anew(server, tmp_path):
+    server.cut = 1000
+    with pytest.raises(DownloadError):
+        fetch_bundle(server.url, tmp_path / "b.zip")
+    server.identity, server.body = "ab" * 32, b"another"
+    assert fetch_bundle(server.url, tmp_path / "b.zip").read_bytes() == b"another"
+    assert [path.name for path in tmp_path.iterdir() if ".part" in path.name] == []
+
+
+@pytest.mark.parametrize("identity", ["", "../../etc", "AB" * 32, "ab" * 31, "w/x"])
+def test_an_answer_of_another_server_is_refused(server, tmp_path, identity):
+    server.identity = identity
+    with pytest.raises(DownloadError, match="ETag"):
+        fetch_bundle(server.url, tmp_path / "b.zip")
+    assert [path.name for path in tmp_path.iterdir()] == ["served.zip"]
+
+
+def test_upgrade_from_an_address(server, tmp_path, bundle_path):
+    first = successor(bundle_path, tmp_path / "first")
+    here = ["--state", tmp_path / "device", "--json"]
+    succeeded("log", 103, "--bundle", first, *here)
+    run("upgrade", "--url", server.url, *here)
+    assert json.loads(succeeded("status", *here))["bundle"] == server.identity
+    assert json.loads(succeeded("upgrade", "--url", server.url, *here)) == {"how": None}
+    assert not (tmp_path / "device" / "download.zip").exists()
+
+
+def test_nobody_there(server, tmp_path):
+    server.close()
+    with pytest.raises(DownloadError, match="call again"):
+        fetch_bundle(server.url, tmp_path / "b.zip", timeout=2)
+
+
+def test_a_folder_that_is_not_there(server, tmp_path):
+    with pytest.raises(StorageError):
+        fetch_bundle(server.url, tmp_path / "none" / "b.zip")
+
+
+@pytest.mark.parametrize("url", ["http://example.org", "ftp://example.org", "example.org", ""])
+def test_addresses_in_the_clear_are_refused(url):
+    with pytest.raises(InputError, match="url"):
+        fetch_bundle(url, Path("b.zip"))
+
+
+def test_holding_is_an_identity():
+    with pytest.raises(InputError, match="holding"):
+        fetch_bundle("https://example.org", Path("b.zip"), holding=b"abc")
