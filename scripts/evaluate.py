@@ -14,7 +14,7 @@ from scripts import flags_data, flags_model, programs
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The .keras file of a cloud model.")
 _PROTOCOL = flags.DEFINE_enum("protocol", "next", ["next", "liked"], "How to judge.")
-_STORE = flags.DEFINE_string("store", None, "URL of a vector store: judge the personal models too.")
+_STORE = flags.DEFINE_string("store", None, "URL of a vector store, or a .parquet: judge the personal models too.")
 _BUNDLE = flags.DEFINE_string("bundle", None, "The bundle of this checkpoint, on which the vectors were trained.")
 _SPAN = flags.DEFINE_enum("on", "test", ["valid", "test"], "Which held-out interactions.")
 
@@ -34,9 +34,9 @@ def _run() -> None:
     from dccl_tf import run_config
     from dccl_tf.evaluate import Vectors
     from dccl_tf.metrics import estimate
-    from dccl_tf.real_devices import users_of
+    from dccl_tf.real_devices import owners_of
     from dccl_tf.report.table import cell
-    from dccl_tf.vectors import VectorStore
+    from dccl_tf.vectors import newest_vectors
     from device_runtime import Bundle
 
     config = flags_model.config(flags.FLAGS, _PROTOCOL.value)
@@ -45,11 +45,14 @@ def _run() -> None:
     judge = run_config.evaluators(log, run_config.split_log(log, config), config)[_SPAN.value == "test"]
     models = {"cloud": None}
     if _STORE.value:
-        found = VectorStore.open(_STORE.value).newest(Bundle.open(_BUNDLE.value).identity)
+        found = newest_vectors(_STORE.value)(Bundle.open(_BUNDLE.value).identity)
         theta = np.zeros((len(log.users), cloud.metapatch.length), np.float32)
         gates = np.zeros(len(log.users), np.float32)
-        users = users_of(found.device_ids)
-        theta[users], gates[users] = found.vectors, np.nan_to_num(found.gates)
+        owners = owners_of(found.device_ids, len(log.users))
+        known = owners >= 0
+        if not known.any():
+            raise ValueError(f"store: expected vectors of devices called user-NUMBER, got {len(owners)} of other names")
+        theta[owners[known]], gates[owners[known]] = found.vectors[known], np.nan_to_num(found.gates[known])
         models["personal"] = Vectors(theta, gates)
     for name, vectors in models.items():
         print(name)

@@ -19,7 +19,6 @@ vectors are trusted.
 if not __package__:
     import _root  # noqa: F401 (run by its path)
 
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from dccl_tf.data.schema import InteractionLog
     from dccl_tf.run_config import DcclConfig
     from dccl_tf.teachers import PersonalModels
-    from dccl_tf.vectors import UploadedVectors
 
 _STAGE = flags.DEFINE_enum("stage", "pretrain", ["pretrain", "rehearse", "distill", "basis"], "What to learn.")
 _PROTOCOL = flags.DEFINE_enum("protocol", "next", ["next", "liked"], "What the samples are.")
@@ -144,10 +142,11 @@ def _teachers(clouds: "list[CloudModel]", log: "InteractionLog", config: "DcclCo
     from dccl_tf.bundle_models import check_exported_from, items_of
     from dccl_tf.teachers import Uploads, personal_models
     from dccl_tf.trust import Trust, replayed
+    from dccl_tf.vectors import newest_vectors
     from device_runtime import Bundle
 
     trust = Trust(_NORM_CLIP.value, _LEAST_GAIN.value, _CONFIDENCE.value)
-    newest, sources = _newest(), []
+    newest, sources = newest_vectors(_STORE.value), []
     for bundle, cloud, path in zip(map(Bundle.open, _BUNDLES.value), clouds, _CHECKPOINTS.value, strict=True):
         check_exported_from(bundle, cloud, path)
         uploaded, items = newest(bundle.identity), items_of(bundle, log)
@@ -158,16 +157,6 @@ def _teachers(clouds: "list[CloudModel]", log: "InteractionLog", config: "DcclCo
             uploaded = replayed(uploaded, cloud, samples, config.fleet)
         sources.append(Uploads(cloud, uploaded, items))
     return personal_models(sources, len(log.users), trust)
-
-
-def _newest() -> "Callable[[bytes], UploadedVectors]":
-    """Where each bundle's vectors are read from."""
-    from dccl_tf.vectors import VectorStore
-    from dccl_tf.vectors.parquet import read_vectors
-
-    if _STORE.value.endswith(".parquet"):
-        return partial(read_vectors, _STORE.value)
-    return VectorStore.open(_STORE.value).newest
 
 
 def _work_folder(log: "InteractionLog", config: "DcclConfig", chief: bool) -> Path | None:

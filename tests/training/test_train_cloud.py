@@ -168,3 +168,15 @@ def test_items_that_a_bundle_does_not_know_are_out_of_its_vocabulary(shipped, lo
     found = items_of(bundle, replace(log, catalogue=replace(log.catalogue, ids=ids)))
     np.testing.assert_array_equal(found[:5], [0, 2, 1, len(ids) + 1, 4])
     assert found[-1] == len(ids) + 1
+
+
+def test_what_was_shipped_is_judged(shipped):
+    """By `dccl-evaluate`: the gates of these devices are closed, so their personal models are the cloud's."""
+    command = [sys.executable, "-m", "scripts.evaluate", "--dataset=prepared", "--protocol=liked"]
+    command += [f"--{name}={shipped[name]}" for name in ("interactions", "store")]
+    command += [f"--{name}={shipped[name][0]}" for name in ("checkpoint", "bundle")]
+    command += ["--history_length=6", "--metapatch_length=4"]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    cloud, personal = told.split("personal\n")
+    assert "macro_auc" in cloud
+    assert cloud == f"cloud\n{personal}"
