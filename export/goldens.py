@@ -10,7 +10,7 @@ from protos import dccl_pb2
 Arrays = dict[str, np.ndarray]
 
 TRAIN_STEPS = 5
-TOLERANCE = 1e-4  # kernels of another processor or runtime add up in another order
+TOLERANCE = 1e-4  # of outputs up to 1, relative beyond: kernels of other processors and runtimes add in another order
 _PLACES, _NEIGHBOURS = 8, 8
 
 
@@ -99,7 +99,9 @@ def as_message(calls: list[tuple[str, Arrays]], outputs: list[Arrays] | None = N
     """Calls, and what they are to answer, as the file goldens.pb."""
     goldens = dccl_pb2.Goldens()
     for number, (signature, inputs) in enumerate(calls):
-        call = goldens.calls.add(signature=signature, inputs=to_tensors(inputs), tolerance=TOLERANCE)
+        call = goldens.calls.add(signature=signature, inputs=to_tensors(inputs))
         if outputs is not None:
             call.outputs.extend(to_tensors(outputs[number]))
+            largest = max(float(np.abs(value).max(initial=0.0)) for value in outputs[number].values())
+            call.tolerance = TOLERANCE * max(1.0, largest)
     return goldens
