@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from device_runtime.errors import DownloadError, InputError, StorageError
-from device_runtime.transport import checked_address
+from device_runtime.transport import NoRedirect, checked_address
 
 PATH = "/v1/bundle"
 LARGEST = 1 << 30  # bytes of a bundle
@@ -32,6 +32,7 @@ def fetch_bundle(
 
     Args:
       url: the collector's address, https://... or of this machine itself; without a path, the path is `/v1/bundle`.
+        Redirects are not followed.
       path: the zip file to write, whole or not at all.
       device_id: decides whether this device is among the first of a staged rollout; without it only what is for all.
       holding: identity of the bundle in use.
@@ -56,7 +57,8 @@ def fetch_bundle(
     if begun:
         headers |= {"Range": f"bytes={begun.stat().st_size}-", "If-Range": f'"{_identity(begun)}"'}
     try:
-        with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=timeout) as answer:
+        request = urllib.request.Request(address, headers=headers)
+        with urllib.request.build_opener(NoRedirect()).open(request, timeout=timeout) as answer:
             part = _receive(answer, path, begun)
     except urllib.error.HTTPError as error:
         with error:

@@ -64,7 +64,7 @@ class HttpTransport:
     def post(self, body: bytes) -> Answer:
         """Raises OSError if no answer came."""
         counts = {"sent": 0}
-        opener = urllib.request.build_opener(_Http(counts), _Https(counts), _NoRedirect())
+        opener = urllib.request.build_opener(_Http(counts), _Https(counts), NoRedirect())
         request = urllib.request.Request(self.url, body, self._headers, method="POST")
         try:
             with opener.open(request, timeout=self._timeout) as response:
@@ -112,8 +112,9 @@ def _seconds(value: str | None) -> float | None:
         return None
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirected POST would become a GET: such as to the login page of a hotel's network."""
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirected POST would become a GET, such as to the login page of a hotel's network, and a redirect may leave
+    https."""
 
     def redirect_request(self, *_: Any) -> None:
         return None

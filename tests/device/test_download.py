@@ -16,15 +16,21 @@ OLD = bytes(range(32))
 
 
 class Server:
-    """Serves a body as the collector does; `cut` bytes after which the next answer breaks off."""
+    """Serves a body as the collector does; `cut`: bytes after which the next answer breaks off; `moved`: where
+    it sends everybody."""
 
     def __init__(self, body: bytes, identity: str):
-        self.body, self.identity, self.cut, self.seen = body, identity, None, []
+        self.body, self.identity, self.cut, self.moved, self.seen = body, identity, None, None, []
         server = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 server.seen.append(dict(self.headers))
+                if server.moved:
+                    self.send_response(302)
+                    self.send_header("Location", server.moved)
+                    self.end_headers()
+                    return
                 tag = f'"{server.identity}"'
                 if self.headers.get("If-None-Match") == tag:
                     self.send_response(304)
@@ -107,6 +113,12 @@ def test_upgrade_from_an_address(server, tmp_path, bundle_path):
     assert json.loads(succeeded("status", *here))["bundle"] == server.identity
     assert json.loads(succeeded("upgrade", "--url", server.url, *here)) == {"how": None}
     assert not (tmp_path / "device" / "download.zip").exists()
+
+
+def test_a_redirect_is_not_followed(server, tmp_path):  # it could leave https
+    server.moved = "http://example.org/bundle.zip"
+    with pytest.raises(DownloadError, match="HTTP 302"):
+        fetch_bundle(server.url, tmp_path / "b.zip")
 
 
 def test_nobody_there(server, tmp_path):
