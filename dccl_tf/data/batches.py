@@ -142,7 +142,8 @@ def batches(
     Raises:
       ValueError: an unknown protocol, no sampler for "next", no labels for "liked".
     """
-    filler = _filler(rows, log, protocol, batch_size, seed, epoch, negatives, sampler)
+    at_least_one(batch_size=batch_size)
+    filler = _Filler(rows, log, protocol, negatives, sampler, seed, epoch)
     empty = filler(np.full(batch_size, -1))
     names = sorted(empty)
 
@@ -171,31 +172,11 @@ def batches_in_order(
 ) -> Iterator[dict[str, np.ndarray]]:
     """The batches of `batches` without shuffling, as NumPy arrays. For many small parts of a log: TensorFlow keeps the
     arrays behind each pipeline that calls Python until the process ends."""
-    filler = _filler(rows, log, protocol, batch_size, seed, epoch, negatives, sampler)
+    at_least_one(batch_size=batch_size)
+    filler = _Filler(rows, log, protocol, negatives, sampler, seed, epoch)
     order = np.concatenate([np.arange(len(rows)), np.full(-len(rows) % batch_size, -1)])
     for chosen in order.reshape(-1, batch_size):
         yield filler(chosen)
-
-
-def _filler(
-    rows: Rows,
-    log: InteractionLog,
-    protocol: str,
-    batch_size: int,
-    seed: int,
-    epoch: int,
-    negatives: int,
-    sampler: NegativeSampler | None,
-) -> "_Filler":
-    """Checks the arguments of `batches`."""
-    at_least_one(batch_size=batch_size)
-    if protocol not in ("next", "liked"):
-        raise ValueError(f"protocol: expected 'next' or 'liked', got {protocol!r}")
-    if protocol == "next" and sampler is None:
-        raise ValueError("sampler: protocol 'next' expects a NegativeSampler, got None")
-    if protocol == "liked" and rows.labels is None:
-        raise ValueError("rows: protocol 'liked' expects rows with labels, got rows of a log without")
-    return _Filler(rows, log, sampler if protocol == "next" else None, negatives, seed, epoch)
 
 
 class _Filler:
@@ -205,13 +186,22 @@ class _Filler:
         self,
         rows: Rows,
         log: InteractionLog,
-        sampler: NegativeSampler | None,
+        protocol: str,
         negatives: int,
+        sampler: NegativeSampler | None,
         seed: int,
         epoch: int,
     ) -> None:
+        """As for `batches`."""
+        if protocol not in ("next", "liked"):
+            raise ValueError(f"protocol: expected 'next' or 'liked', got {protocol!r}")
+        if protocol == "next" and sampler is None:
+            raise ValueError("sampler: protocol 'next' expects a NegativeSampler, got None")
+        if protocol == "liked" and rows.labels is None:
+            raise ValueError("rows: protocol 'liked' expects rows with labels, got rows of a log without")
         self.rows, self.profile = rows, log.users.profile
-        self.sampler, self.negatives, self.seed, self.epoch = sampler, negatives, seed, epoch
+        self.sampler = sampler if protocol == "next" else None
+        self.negatives, self.seed, self.epoch = negatives, seed, epoch
 
     def __call__(self, chosen: np.ndarray) -> dict[str, np.ndarray]:
         """chosen int64 [B]."""

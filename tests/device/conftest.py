@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from device_runtime import Bundle, Device, load_runtime
@@ -28,3 +29,11 @@ def runtime(bundle):
 def device(tmp_path, bundle):
     with Device.open(tmp_path / "device", bundle, key=b"k" * 32, profile={"age": "old"}) as device:
         yield device
+
+
+@pytest.fixture
+def trained(device):
+    items = np.random.default_rng(0).integers(101, 121, 60)
+    device.log_many(items, items % 2)
+    device.personalize()
+    return device

@@ -3,7 +3,6 @@
 import http.server
 import threading
 
-import numpy as np
 import pytest
 
 from device_runtime import Answer, Device, HttpTransport, InputError, Retries, StateError
@@ -12,14 +11,6 @@ from protos import dccl_pb2
 
 Receipt = dccl_pb2.Receipt
 ONCE = Retries(attempts=1)
-
-
-@pytest.fixture
-def trained(device):
-    items = np.random.default_rng(0).integers(101, 121, 60)
-    device.log_many(items, items % 2)
-    device.personalize()
-    return device
 
 
 def learn(device, item):

@@ -10,14 +10,6 @@ from protos.signing import verify
 KEY = b"k" * 32
 
 
-@pytest.fixture
-def trained(device):
-    items = np.random.default_rng(0).integers(101, 121, 60)
-    device.log_many(items, items % 2)
-    device.personalize()
-    return device
-
-
 def read(body):
     signed = dccl_pb2.SignedUpload.FromString(body)
     assert verify(signed, KEY)
