@@ -22,23 +22,9 @@ import org.junit.Assert.assertEquals
 import org.junit.Assert.assertFalse
 import org.junit.Assert.assertThrows
 import org.junit.Assert.assertTrue
-import org.junit.Rule
 import org.junit.Test
-import org.junit.rules.TemporaryFolder
 
-class PersonalizerTest {
-    @get:Rule
-    val folder = TemporaryFolder()
-    private val home by lazy { File(folder.root, "device") }
-
-    private fun device(use: (Personalizer) -> Unit) = Fixtures.device(home).use(use)
-
-    private fun trained(use: (Personalizer) -> Unit) = device {
-        it.logMany(Fixtures.interactions())
-        it.personalize()
-        use(it)
-    }
-
+class PersonalizerTest : DeviceTests() {
     // ---- Logging and ranking -----------------------------------------------------------------------
 
     @Test

@@ -12,23 +12,9 @@ import org.junit.Assert.assertFalse
 import org.junit.Assert.assertNotEquals
 import org.junit.Assert.assertThrows
 import org.junit.Assert.assertTrue
-import org.junit.Rule
 import org.junit.Test
-import org.junit.rules.TemporaryFolder
 
-class UploadTest {
-    @get:Rule
-    val folder = TemporaryFolder()
-    private val home by lazy { File(folder.root, "device") }
-
-    private fun device(use: (Personalizer) -> Unit) = Fixtures.device(home).use(use)
-
-    private fun trained(use: (Personalizer) -> Unit) = device {
-        it.logMany(Fixtures.interactions())
-        it.personalize()
-        use(it)
-    }
-
+class UploadTest : DeviceTests() {
     private fun receipt(body: ByteArray): Dccl.Receipt = Dccl.Receipt.newBuilder()
         .setStatus(Dccl.Receipt.Status.ACCEPTED)
         .setSequence(Dccl.VectorUpload.parseFrom(Dccl.SignedUpload.parseFrom(body).upload).sequence)
