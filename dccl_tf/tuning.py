@@ -28,7 +28,6 @@ SPACE: dict[str, Sequence[Any]] = {
     "weight_decay": (0.0, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1),  # AdamW's: each step takes rate * decay off every weight
     "width": (16, 32, 64, 128),  # of vectors
     "dropout": (0.0, 0.1, 0.2, 0.3, 0.5),
-    "negatives": (2, 4, 8),  # for each click; nothing is drawn under `liked`
 }
 
 
@@ -43,13 +42,12 @@ class Trial:
     seconds: float
 
 
-def draw(number: int, seed: int, protocol: str) -> dict[str, Any]:
+def draw(number: int, seed: int) -> dict[str, Any]:
     """The settings of a trial: each value of each axis of SPACE equally likely."""
     if number == 0:
         return {}
     random = np.random.default_rng([seed, number])
-    drawn = {name: values[random.integers(len(values))] for name, values in SPACE.items()}
-    return {name: value for name, value in drawn.items() if protocol == "next" or name != "negatives"}
+    return {name: values[random.integers(len(values))] for name, values in SPACE.items()}
 
 
 def search(
@@ -85,7 +83,7 @@ def search(
     judge = evaluators(recipe, log, split, seed)[0]
     numbers = [number for number in range(trials) if number not in {trial.number for trial in done}]
     for number in progress(numbers, f"tuning {model}", unit="trial"):
-        settings = draw(number, seed, protocol)
+        settings = draw(number, seed)
         began = time.perf_counter()
         try:
             history = learn(changed(recipe, **settings), log, split, seed, valid=judge, name=f"trial {number}")[1]

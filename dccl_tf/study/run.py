@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +26,7 @@ from dccl_tf.study.markdown import table_section
 from dccl_tf.study.page import write_section
 from dccl_tf.study.plans import Plan
 
+_ABOUT_A_CELL = ("cell", "seconds", "date", "computed_on")
 Settings = Callable[[Cell], dict[str, Any]]
 Job = Callable[[Cell, Path], Judged]  # the cell, and a folder for what it needs while it runs
 
@@ -74,7 +76,8 @@ class Study:
                 failed.append(f"{cell}: {' '.join(str(error).split())[:300]}")
                 continue
             seconds = round(time.perf_counter() - began, 1)
-            self._folder.save(cell, self._settings(cell), judged, seconds=seconds, date=date.today().isoformat())
+            about = {"seconds": seconds, "date": date.today().isoformat(), "computed_on": f"{os.cpu_count()} CPU cores"}
+            self._folder.save(cell, self._settings(cell), judged, **about)
             shutil.rmtree(work)
             keras.utils.clear_session()  # the graphs of a cell are of no use to the next
             gc.collect()
@@ -119,7 +122,7 @@ class Study:
     def _made_of(self, done: list[Cell]) -> dict[str, Any]:
         told = {cell: self._folder.told(cell, self._settings(cell)) for cell in done}
         return {
-            "cells": [{key: one[key] for key in ("cell", "seconds", "date")} for one in told.values()],
+            "cells": [{key: one[key] for key in _ABOUT_A_CELL if key in one} for one in told.values()],
             # Of one cell of each kind: the others differ by the seed and by what their names say.
             "settings": {f"{cell.protocol} {cell.job}": one["settings"] for cell, one in reversed(told.items())},
         }

@@ -43,8 +43,12 @@ def changed(config: Config, changes: Iterable[tuple[str, Any]]) -> Config:
 
 
 def dccl_config(protocol: str, seed: int, changes: Changes = (), quick: bool = False) -> DcclConfig:
-    """The configuration of a cell. No device runs for real: the fleet is the same to 1e-5, and faster."""
-    config = DcclConfig(protocol=protocol, seed=seed, devices=0)
+    """The configuration of a cell: f has the sizes and the training of the tables' DIN. No device runs for real: the
+    fleet is the same to 1e-5, and faster."""
+    din = baselines.recipe_for("din", protocol)
+    config = DcclConfig(
+        protocol=protocol, seed=seed, devices=0, item_width=din.choices["width"], pretraining=din.training
+    )
     return changed(config, (*(QUICK if quick else ()), *changes))
 
 

@@ -12,7 +12,7 @@ from dccl_tf.run_config import DcclConfig
 from dccl_tf.study.cells import Changes
 from dccl_tf.study.device_arms import CLOUD_ALONE, DeviceArm
 from dccl_tf.study.plans import DEVICES, FAIR, Plan, Row
-from dccl_tf.study.settings import changed
+from dccl_tf.study.settings import changed, dccl_config
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ SWEEPS = {
     "K": Sweep("Length of the metapatch, K", _values("metapatch_length", 4, 8, 16, 32, 64)),
     "bottleneck": Sweep("Width of the bottleneck, R, at every junction", _everywhere("bottlenecks", 4, 8, 16, 32)),
     "beta": Sweep("Weight of the teachers, beta (Eq. 5 and 7)", _values("beta", 0.0, 0.01, 0.1, 0.3, 1.0)),
+    "width": Sweep("Width of the item vectors: what a phone stores", _values("item_width", 32, 64, 128)),
     "history": Sweep("Length of the history that a model sees, T", _values("history_length", 10, 20, 50, 100)),
     "upgrade": Sweep(
         "What happens to a vector when a new bundle comes", _values("after_upgrade", "reset", "keep", "rebase")
@@ -150,7 +151,7 @@ def plan_of_sweep(name: str) -> Plan:
     if name not in SWEEPS:
         guess = did_you_mean(name, ABLATIONS)
         raise ValueError(f"ablation: expected 'all' or one of {', '.join(ABLATIONS)}, got {name!r}{guess}")
-    sweep, default = SWEEPS[name], DcclConfig(devices=0)
+    sweep, default = SWEEPS[name], dccl_config("next", seed=0)
     rows, pairs = [], []
     for label, changes in sweep.variations:
         label += " (default)" if changed(default, changes) == default else ""

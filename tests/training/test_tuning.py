@@ -82,10 +82,6 @@ def test_divergence_is_a_trial_too(log, learned, tmp_path):
     assert {t.validation for t in trials if t.settings.get("width") == 16} == {None}
 
 
-def test_nothing_is_drawn_under_liked():
-    assert "negatives" not in tuning.draw(1, seed=0, protocol="liked")
-
-
 def test_real_training_is_judged_by_validation(log, tmp_path):
     (found,) = search(log, tmp_path / "file", 1, epochs=2)
     assert 0.0 <= found.validation <= 1.0
