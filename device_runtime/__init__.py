@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         DownloadError,
         InputError,
         ModelError,
+        RegistrationError,
         RuntimeMissingError,
         StateError,
         StorageError,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from device_runtime.operators import OperatorUse, read_operators, read_outline
     from device_runtime.personalize import PersonalizeConfig, Report
     from device_runtime.privacy import UploadNoise
+    from device_runtime.registration import register
     from device_runtime.runtime import Runtime, load_runtime
     from device_runtime.samples import LogLimits
     from device_runtime.schedule import heldout_rows, training_schedule
@@ -60,6 +62,7 @@ __all__ = [
     "Opening",
     "OperatorUse",
     "PersonalizeConfig",
+    "RegistrationError",
     "Report",
     "Retries",
     "Runtime",
@@ -76,6 +79,7 @@ __all__ = [
     "load_runtime",
     "read_operators",
     "read_outline",
+    "register",
     "replay_goldens",
     "training_schedule",
 ]
@@ -91,6 +95,7 @@ _MODULES = {
         "DownloadError",
         "InputError",
         "ModelError",
+        "RegistrationError",
         "RuntimeMissingError",
         "StateError",
         "StorageError",
@@ -103,6 +108,7 @@ _MODULES = {
     "operators": ("OperatorUse", "read_operators", "read_outline"),
     "personalize": ("PersonalizeConfig", "Report"),
     "privacy": ("UploadNoise",),
+    "registration": ("register",),
     "runtime": ("Runtime", "load_runtime"),
     "samples": ("LogLimits",),
     "schedule": ("heldout_rows", "training_schedule"),

@@ -37,5 +37,9 @@ class UploadError(DeviceError):
     """An upload cannot be made or sent as things are; what waits in the queue is intact."""
 
 
+class RegistrationError(DeviceError):
+    """The collector gave no key; nothing was stored."""
+
+
 class DownloadError(DeviceError):
     """A bundle did not arrive; what arrived is kept, and the next attempt goes on from there."""

@@ -84,15 +84,9 @@ class StateFolder:
         """A second copy of the upload's number, so that a lost state does not make the cloud refuse what follows."""
         self.database.raise_counter(_SEQUENCE, sequence)
 
-    def identify(self, device_id: str | None) -> str:
-        """The device's id: the stored one, else the given one, else a new random one; then stored.
-
-        Raises:
-          InputError: the given one is not 1 to 128 printable characters.
-          StateError: the folder belongs to a device of another id, or the stored one is damaged.
-        """
-        if device_id is not None and not _is_id(device_id):
-            raise InputError(f"device_id: expected 1 to {_LONGEST_ID} printable characters, got {device_id!r}")
+    @property
+    def device_id(self) -> str | None:
+        """The stored id; None where there is none yet. Raises StateError if it is damaged."""
         file = self.path / "device.id"
         try:
             stored = (read_file(file) or b"").decode().strip()
@@ -101,7 +95,17 @@ class StateFolder:
             damaged = True
         if damaged:
             raise StateError(f"{file}: damaged; write the device's id into it, or remove it for a new one")
-        if stored:
+        return stored or None
+
+    def identify(self, device_id: str | None) -> str:
+        """The device's id: the stored one, else the given one, else a new random one; then stored.
+
+        Raises:
+          InputError: the given one is not 1 to 128 printable characters.
+          StateError: the folder belongs to a device of another id, or the stored one is damaged.
+        """
+        check_device_id(device_id)
+        if stored := self.device_id:
             if device_id not in (None, stored):
                 raise StateError(
                     f"device_id: expected {stored!r}, to which {self.path} belongs, got {device_id!r}; "
@@ -109,7 +113,7 @@ class StateFolder:
                 )
             return stored
         chosen = device_id or secrets.token_hex(16)
-        replace_file(file, chosen.encode())
+        replace_file(self.path / "device.id", chosen.encode())
         return chosen
 
     def key(self, key: bytes | None) -> bytes | None:
@@ -166,6 +170,12 @@ class StateFolder:
         if (self.path / name).exists():
             os.replace(self.path / name, self.path / f"{name}.damaged")
             self.damaged.append(name)
+
+
+def check_device_id(device_id: str | None) -> None:
+    """Raises InputError unless it is None or what the cloud takes for an id."""
+    if device_id is not None and not _is_id(device_id):
+        raise InputError(f"device_id: expected 1 to {_LONGEST_ID} printable characters, got {device_id!r}")
 
 
 def _is_id(value: object) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from device_runtime import Device, HttpTransport, InputError, Retries, fetch_bundle, read_operators
+from device_runtime import Device, HttpTransport, InputError, Retries, fetch_bundle, read_operators, register
 from device_runtime.goldens import worst_of_each
 from device_runtime.self_test import self_test as run_self_test
 from scripts import flags_device as values
@@ -57,6 +57,16 @@ def self_test(arguments: list[str]) -> Answer:
     verdict = f"{'passed' if found.passed else 'FAILED'}: {len(found.outputs)} golden outputs"
     lines.append(f"{verdict} on {found.runtime}, {found.cpu}; loaded in {1e3 * found.load_seconds:.1f} ms")
     return Answer(found.to_dict(), "\n".join(lines), found.passed)
+
+
+def register_device(arguments: list[str]) -> Answer:
+    _no_arguments("register", arguments)
+    if not (values.URL.value and values.STATE.value):
+        raise InputError("register: expected --url=URL and --state=PATH")
+    device_id = register(
+        values.STATE.value, values.URL.value, values.DEVICE_ID.value, values.token(), insecure=values.INSECURE.value
+    )
+    return Answer({"device_id": device_id}, f"registered as {device_id}; the key is in {values.STATE.value}")
 
 
 def log(arguments: list[str]) -> Answer:
@@ -201,6 +211,7 @@ def privacy(arguments: list[str]) -> Answer:
 COMMANDS: dict[str, Callable[[list[str]], Answer]] = {
     "inspect": inspect,
     "self-test": self_test,
+    "register": register_device,
     "log": log,
     "rank": rank,
     "personalize": personalize,

@@ -19,7 +19,7 @@ _BUNDLE = flags.DEFINE_string(
     "bundle", None, "Folder or zip of the bundle; by default the one in use. Another one is an upgrade."
 )
 _PROFILE = flags.DEFINE_list("profile", None, "The user's profile as field=value,...; stored, so given once.")
-_DEVICE_ID = flags.DEFINE_string("device_id", None, "Opaque id; by default the stored one or a new random one.")
+DEVICE_ID = flags.DEFINE_string("device_id", None, "Opaque id; by default the stored one or a new random one.")
 _KEY_FILE = flags.DEFINE_string("key_file", None, "File of the 32 bytes that the cloud gave; stored, so given once.")
 ON_BUNDLE_CHANGE = flags.DEFINE_enum(
     "on_bundle_change", "rebase", ["rebase", "keep", "reset"], "What happens to a vector of another bundle."
@@ -56,10 +56,13 @@ _MAX_SECONDS = flags.DEFINE_float(
 )
 _MAX_STEPS = flags.DEFINE_integer("max_steps", None, "personalize: the same in steps.")
 
-URL = flags.DEFINE_string("url", None, "upload, upgrade: address of the collector: https://collector.example.")
+URL = flags.DEFINE_string("url", None, "register, upload, upgrade: the collector's: https://collector.example.")
+_ENROLMENT_TOKEN_FILE = flags.DEFINE_string(
+    "enrolment_token_file", None, "register: file of the app's enrolment token, where the collector wants one."
+)
 OUTPUT = flags.DEFINE_string("output", None, "upload: a file to write instead, for another way to send it.")
 HEADER = flags.DEFINE_multi_string("header", [], "upload: a further header of HTTP as Name: value.")
-INSECURE = flags.DEFINE_bool("insecure", False, "upload, upgrade: allow http:// to other machines.")
+INSECURE = flags.DEFINE_bool("insecure", False, "register, upload, upgrade: allow http:// to other machines.")
 ATTEMPTS = flags.DEFINE_integer("attempts", 5, "upload: how often to try in this call.", lower_bound=1)
 _CLIP_NORM = flags.DEFINE_float("clip_norm", None, "upload, privacy: norm to which the vector is cut before noise.")
 _NOISE_MULTIPLIER = flags.DEFINE_float(
@@ -89,8 +92,8 @@ def device() -> Iterator[Device]:
     with Device.open(
         STATE.value,
         _BUNDLE.value,
-        device_id=_DEVICE_ID.value,
-        key=_key(),
+        device_id=DEVICE_ID.value,
+        key=_content(_KEY_FILE),
         profile=_profile(),
         runtime=RUNTIME.value,
         on_bundle_change=ON_BUNDLE_CHANGE.value,
@@ -152,13 +155,20 @@ def _limits() -> LogLimits:
     return limits if _KEEP_SAMPLES.value is None else dataclasses.replace(limits, samples=_KEEP_SAMPLES.value)
 
 
-def _key() -> bytes | None:
-    if not _KEY_FILE.value:
+def token() -> str | None:
+    """The enrolment token."""
+    content = _content(_ENROLMENT_TOKEN_FILE)
+    return content and content.decode("latin-1").strip()
+
+
+def _content(flag: flags.FlagHolder[str | None]) -> bytes | None:
+    """What lies in the file that a flag names."""
+    if not flag.value:
         return None
     try:
-        return Path(_KEY_FILE.value).read_bytes()
+        return Path(flag.value).read_bytes()
     except OSError as error:
-        raise InputError(f"key_file: cannot read {_KEY_FILE.value} ({error.strerror})") from error
+        raise InputError(f"{flag.name}: cannot read {flag.value} ({error.strerror})") from error
 
 
 def _profile() -> dict[str, str] | None:

@@ -2,6 +2,7 @@
 
   dccl-device inspect BUNDLE                       what a bundle holds
   dccl-device self-test BUNDLE                     does this machine compute what the exporter did, and how fast?
+  dccl-device register --url=URL                   gets a key from the collector, once; uploads need it
   dccl-device log ITEM [--label=0] [--skipped=A,B] one interaction; or --events=FILE, one JSON object a line:
                                                    {"item": 1193, "label": 1, "skipped": [661], "timestamp": 978300760}
   dccl-device rank [ITEM ...]                      the items, best first; all of the bundle's without ITEM
@@ -15,7 +16,7 @@
   dccl-device events [--newest=20]                 what happened to it
   dccl-device privacy --clip_norm=1 --noise_multiplier=8 --uploads=30     what noise on uploads guarantees
 
-All but inspect, self-test and privacy take --state, the device's own folder. The first of them makes it, from a
+All but inspect, self-test and privacy take --state, the device's own folder. The first but register makes it from a
 --bundle, which is copied into it:
 
   dccl-device log 1193 --skipped=661,914 --state=device --bundle=bundle --profile=age=25-34,gender=F

@@ -1,15 +1,11 @@
 """The device runtime against the collector, over a real connection: register, fetch, personalise, send, upgrade."""
 
-import urllib.request
-
 import numpy as np
 import pytest
 
 from dccl_tf.collector import Collector, Settings
-from device_runtime import Device, fetch_bundle
-from protos import dccl_pb2
+from device_runtime import Device, fetch_bundle, register
 from tests.collector.bundles import TINY, tiny_identity, zipped
-from tests.collector.devices import PROTOBUF
 from tests.collector.served import Served, wait_for
 
 pytest.importorskip("tenacity")
@@ -27,12 +23,9 @@ def test_a_device_from_its_registration_to_its_upgrade(tmp_path):
     collector.publish(TINY, percent=100)
     with Served(settings.data_dir) as served:
         address = f"http://127.0.0.1:{served.port}"
-        with urllib.request.urlopen(urllib.request.Request(address + "/v1/devices", b"", PROTOBUF)) as answer:
-            credentials = dccl_pb2.Credentials.FromString(answer.read())
-        first = fetched(address, credentials.device_id, tmp_path / "first.zip")
-        with Device.open(
-            tmp_path / "state", first, device_id=credentials.device_id, key=credentials.key, runtime="auto"
-        ) as device:
+        device_id = register(tmp_path / "state", address)
+        first = fetched(address, device_id, tmp_path / "first.zip")
+        with Device.open(tmp_path / "state", first, runtime="auto") as device:
             items = np.random.default_rng(0).integers(101, 121, 60)
             device.log_many(items, items % 2)
             device.personalize()
@@ -41,13 +34,13 @@ def test_a_device_from_its_registration_to_its_upgrade(tmp_path):
             vector = device.vector
             child = zipped(tmp_path / "child.zip", parent=tiny_identity())
             collector.publish(tmp_path / "child.zip", percent=100)
-            device.upgrade(fetched(address, credentials.device_id, tmp_path / "second.zip", device.bundle.identity))
+            device.upgrade(fetched(address, device_id, tmp_path / "second.zip", device.bundle.identity))
             assert device.bundle.identity == child
             device.log_many(items, items % 2)
             device.personalize()
             device.upload()
             assert [delivery.status for delivery in device.send(address)] == ["accepted"]
         found = collector.store.newest(tiny_identity())
-        assert found.device_ids == collector.store.newest(child).device_ids == [credentials.device_id]
+        assert found.device_ids == collector.store.newest(child).device_ids == [device_id]
         np.testing.assert_array_equal(found.vectors, [vector])
     collector.close()

@@ -7,36 +7,28 @@ A phone is a line of JSON (see `phones`), and so is what became of it.
 
 import json
 import sys
-import urllib.request
 from pathlib import Path
 
-from device_runtime import Bundle, Device, Retries, fetch_bundle
-from protos import dccl_pb2
+from device_runtime import Bundle, Device, Retries, fetch_bundle, register
 
 SECONDS = 60  # without an answer
 PATIENT = Retries(attempts=100, first_wait=0.1, longest_wait=2.0)  # until a server has been started again
-PROTOBUF = {"Content-Type": "application/x-protobuf"}
 
 
 def join(phone):
     """Registers, fetches the bundle, logs the user's clicks, personalises, and queues the upload."""
     folder = Path(phone["state"])
     folder.mkdir(parents=True)
-    registration = dccl_pb2.Registration(device_id=phone["device_id"]).SerializeToString()
-    request = urllib.request.Request(f"{phone['url']}/v1/devices", registration, PROTOBUF)
-    with urllib.request.urlopen(request, timeout=SECONDS) as answer:
-        credentials = dccl_pb2.Credentials.FromString(answer.read())
+    register(folder / "device", phone["url"], phone["device_id"], timeout=SECONDS)
     bundle = fetch(phone, folder / "first.zip")
     again = fetch(phone, folder / "again.zip", holding=bundle.identity)
-    with Device.open(
-        folder / "device", bundle, device_id=credentials.device_id, key=credentials.key, profile=phone["profile"]
-    ) as device:
+    with Device.open(folder / "device", bundle, profile=phone["profile"]) as device:
         device.remember(phone["past"])
         device.log_many(phone["clicks"])
         report = device.personalize()
         device.upload()
         return {
-            "key": credentials.key.hex(),
+            "key": (folder / "device" / "device.key").read_bytes().hex(),
             "bundle": bundle.identity.hex(),
             "fetched_again": again is not None,
             "samples": report.samples,

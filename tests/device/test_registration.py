@@ -1,0 +1,118 @@
+"""A device gets its key once, keeps it, and stores nothing of what is no answer of a collector."""
+
+import http.server
+import json
+import threading
+
+import pytest
+
+from device_runtime import Device, InputError, RegistrationError, StateError, register
+from protos import dccl_pb2
+from tests.device.test_command_line import BUNDLE, run, succeeded
+
+KEY = bytes(range(32))
+
+
+class Server:
+    """Answers as the collector does, or with `instead`: status, content type and body."""
+
+    def __init__(self):
+        self.instead, self.seen = None, []
+        server = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                wanted = dccl_pb2.Registration.FromString(body).device_id
+                server.seen.append((self.path, wanted, self.headers.get("Authorization")))
+                credentials = dccl_pb2.Credentials(device_id=wanted or "chosen", key=KEY)
+                answer = server.instead or (201, "application/x-protobuf", credentials.SerializeToString())
+                self.send_response(answer[0])
+                self.send_header("Content-Type", answer[1])
+                self.send_header("Content-Length", str(len(answer[2])))
+                self.end_headers()
+                self.wfile.write(answer[2])
+
+            def log_message(self, *_):
+                pass
+
+        self._http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._http.server_port}"
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+
+    def close(self):
+        self._http.shutdown()
+        self._http.server_close()
+
+
+@pytest.fixture
+def server():
+    one = Server()
+    yield one
+    one.close()
+
+
+def test_a_registered_device_opens_with_its_id_and_key(server, tmp_path):
+    assert register(tmp_path / "state", server.url, token="secret") == "chosen"
+    assert server.seen == [("/v1/devices", "", "Bearer secret")]
+    with Device.open(tmp_path / "state", BUNDLE) as device:
+        assert device.device_id == "chosen"
+    assert (tmp_path / "state" / "device.key").read_bytes() == KEY
+    with pytest.raises(InputError, match="without a key"):  # a second key would make the first one's uploads worthless
+        register(tmp_path / "state", server.url)
+    assert len(server.seen) == 1
+
+
+def test_a_device_that_was_open_before_registers_under_its_id(server, tmp_path):
+    with Device.open(tmp_path / "state", BUNDLE) as device:
+        own = device.device_id
+        with pytest.raises(StateError, match="open"):
+            register(tmp_path / "state", server.url)
+    with pytest.raises(StateError, match="another state folder"):
+        register(tmp_path / "state", server.url, device_id="other")
+    assert register(tmp_path / "state", server.url) == own
+    assert server.seen == [("/v1/devices", own, None)]
+
+
+def other_credentials(device_id="mine", key=KEY):
+    return 201, "application/x-protobuf", dccl_pb2.Credentials(device_id=device_id, key=key).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("instead", "message"),
+    [
+        ((409, "application/problem+json", json.dumps({"detail": "device_id: taken"}).encode()), "taken.*new state"),
+        ((401, "application/problem+json", b"[1]"), "got HTTP 401$"),
+        ((200, "text/html", b"<html>Log in to the hotel's network</html>"), "got HTTP 200$"),
+        ((201, "text/html", b"<html>"), "got HTTP 201$"),
+        ((201, "application/x-protobuf", b"\xff\xff"), "got 2 other bytes"),
+        (other_credentials(key=b"short"), "other bytes"),
+        (other_credentials(device_id="somebody else"), "other bytes"),
+    ],
+)
+def test_what_is_no_credentials_leaves_the_device_as_it_was(server, tmp_path, instead, message):
+    server.instead = instead
+    with pytest.raises(RegistrationError, match=message):
+        register(tmp_path / "state", server.url, device_id="mine")
+    server.instead = None
+    assert register(tmp_path / "state", server.url, device_id="again") == "again"
+
+
+def test_no_answer_and_no_address_say_so(server, tmp_path):
+    server.close()
+    with pytest.raises(RegistrationError, match="no answer"):
+        register(tmp_path / "state", server.url)
+    with pytest.raises(InputError, match="url: expected https"):
+        register(tmp_path / "state", "http://collector.example")
+    with pytest.raises(InputError, match="device_id: expected 1 to 128"):
+        register(tmp_path / "state", server.url, device_id=" ")
+
+
+def test_the_command_registers(server, tmp_path):
+    token = tmp_path / "token"
+    token.write_text("secret\n")
+    here = ["register", "--url", server.url, "--state", tmp_path / "state"]
+    assert json.loads(succeeded(*here, "--enrolment_token_file", token, "--json")) == {"device_id": "chosen"}
+    assert server.seen == [("/v1/devices", "", "Bearer secret")]
+    assert run(*here).returncode == 1
+    assert "expected --url=URL and --state=PATH" in run("register").stderr
