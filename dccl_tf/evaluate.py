@@ -182,8 +182,7 @@ class LikedEvaluator:
     def logits(self, cloud: Scorer, vectors: Vectors | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Users, labels and logits of every judged item, each [N], user by user and oldest first."""
         users, labels, logits = [], [], []
-        for batch in self.data(0, shuffle=False):
-            batch = {name: value.numpy() for name, value in batch.items()}
+        for batch in self.data.in_order(0):
             real = batch["weights"] > 0  # [B, S]
             users.append(np.broadcast_to(batch["users"][:, None], real.shape)[real])
             labels.append(batch["targets"][..., 0][real])

@@ -55,8 +55,8 @@ class TrainingData:
         """Samples of each user [U], at least 1."""
         return np.maximum(self.span.stop - self.span.start, 1) * self.candidates
 
-    def __call__(self, epoch: int, shuffle: bool = True) -> tf.data.Dataset:
-        return batches(self.rows, self.log, **self._choices(epoch), shuffle=shuffle)
+    def __call__(self, epoch: int) -> tf.data.Dataset:
+        return batches(self.rows, self.log, **self._choices(epoch))
 
     def in_order(self, epoch: int) -> Iterator[dict[str, np.ndarray]]:
         """An epoch's batches user by user, oldest first, as NumPy arrays."""

@@ -118,7 +118,6 @@ def batches(
     epoch: int,
     negatives: int = 4,
     sampler: NegativeSampler | None = None,
-    shuffle: bool = True,
 ) -> tf.data.Dataset:
     """One epoch of batches of B rows; the last is filled up with rows of weight 0.
 
@@ -132,7 +131,6 @@ def batches(
       epoch: 0-based. The same seed and epoch give the same batches.
       negatives: items drawn for each target, protocol "next".
       sampler: whom to ask for them, protocol "next".
-      shuffle: False keeps users in order, oldest first.
 
     Returns:
       A dataset of dicts: history int32 [B, T + S - 1]; history_labels int32 of that shape (protocol "liked"); profile
@@ -153,7 +151,7 @@ def batches(
         )
         return {name: tf.ensure_shape(v, empty[name].shape) for name, v in zip(names, values, strict=True)}
 
-    order = np.random.default_rng([seed, epoch]).permutation(len(rows)) if shuffle else np.arange(len(rows))
+    order = np.random.default_rng([seed, epoch]).permutation(len(rows))
     order = np.concatenate([order, np.full(-len(rows) % batch_size, -1)]).astype(np.int64)
     chosen = tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=True)
     return chosen.map(fill, num_parallel_calls=2, deterministic=True).prefetch(2)
@@ -170,8 +168,8 @@ def batches_in_order(
     negatives: int = 4,
     sampler: NegativeSampler | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """The batches of `batches` without shuffling, as NumPy arrays. For many small parts of a log: TensorFlow keeps the
-    arrays behind each pipeline that calls Python until the process ends."""
+    """The samples of `batches` user by user, oldest first, as NumPy arrays. It leaves nothing behind: TensorFlow keeps
+    what is behind a pipeline that calls Python until the process ends."""
     at_least_one(batch_size=batch_size)
     filler = _Filler(rows, log, protocol, negatives, sampler, seed, epoch)
     order = np.concatenate([np.arange(len(rows)), np.full(-len(rows) % batch_size, -1)])

@@ -96,9 +96,11 @@ def test_liked_batch_by_hand():
 
 def test_the_last_batch_is_filled_up_with_rows_without_weight():
     log = log_of([1], [2], [3], [4], labels=True)
-    found = epoch_of(pack(log, span(*[(0, 1)] * 4), 2, 1), log, shuffle=False)
+    rows, choices = pack(log, span(*[(0, 1)] * 4), 2, 1), {"protocol": "liked", "batch_size": 3, "seed": 0, "epoch": 0}
+    found = list(batches_in_order(rows, log, **choices))
     assert [batch["weights"].ravel().tolist() for batch in found] == [[1, 1, 1], [1, 0, 0]]
     assert found[1]["candidates"].ravel().tolist() == [4, 0, 0]
+    assert epoch_of(rows, log)[1]["weights"].ravel().tolist() == [1, 0, 0]
 
 
 def test_shapes_are_known_beforehand():
@@ -122,12 +124,10 @@ def test_an_epoch_has_every_row_once():
     assert sorted(map(tuple, shuffled.tolist())) == sorted(map(tuple, rows.items[:, :-1].tolist()))
 
 
-def next_epoch(log, epoch=0, seed=0, users=None, shuffle=True):
+def next_epoch(log, epoch=0, users=None, make=epoch_of):
     stop = log.lengths if users is None else np.where(np.isin(np.arange(len(log.users)), users), log.lengths, 0)
-    rows = pack(log, Span(0 * stop, stop), 5, 4)
-    return epoch_of(
-        rows, log, protocol="next", seed=seed, epoch=epoch, sampler=NegativeSampler(log, log.lengths), shuffle=shuffle
-    )
+    rows, sampler = pack(log, Span(0 * stop, stop), 5, 4), NegativeSampler(log, log.lengths)
+    return list(make(rows, log, protocol="next", batch_size=3, seed=0, epoch=epoch, sampler=sampler))
 
 
 def test_next_puts_the_true_item_first_and_untouched_ones_behind():
@@ -152,7 +152,7 @@ def test_one_seed_and_epoch_give_the_same_batches():
 def test_another_epoch_has_another_order_and_other_negatives():
     log = random_log(0)
     assert any((a["users"] != b["users"]).any() for a, b in zip(next_epoch(log, 0), next_epoch(log, 1), strict=True))
-    first, second = next_epoch(log, 0, shuffle=False)[0], next_epoch(log, 1, shuffle=False)[0]
+    first, second = (next_epoch(log, epoch, make=batches_in_order)[0] for epoch in (0, 1))
     np.testing.assert_array_equal(first["candidates"][..., 0], second["candidates"][..., 0])
     assert (first["candidates"][..., 1:] != second["candidates"][..., 1:]).any()
 
@@ -166,7 +166,7 @@ def test_a_users_samples_are_the_same_without_the_other_users():
         ]
         return np.concatenate([candidates[weights > 0] for candidates, weights in kept])
 
-    alone, everyone = next_epoch(log, users=[7], shuffle=False), next_epoch(log, shuffle=False)
+    alone, everyone = (next_epoch(log, users=users, make=batches_in_order) for users in ([7], None))
     np.testing.assert_array_equal(samples(alone, 7), samples(everyone, 7))
 
 
@@ -210,17 +210,23 @@ def test_bad_arguments_are_named(choices, message):
 
 
 @pytest.mark.parametrize("protocol", ["next", "liked"])
-def test_batches_in_order_are_those_without_shuffling(protocol):
+def test_batches_in_order_have_the_same_rows_in_the_order_of_the_log(protocol):
     log = random_log(4, labels=True)
     rows = pack(log, Span(log.lengths // 2, log.lengths), history_length=5, positions=4)
     choices = {"protocol": protocol, "seed": 3, "epoch": 1, "batch_size": 7}
     if protocol == "next":
         choices["sampler"] = NegativeSampler(log)
-    expected = epoch_of(rows, log, shuffle=False, **choices)
-    found = list(batches_in_order(rows, log, **choices))
-    assert len(found) == len(expected) == -(-len(rows) // 7)
-    for mine, theirs in zip(found, expected, strict=True):
-        assert mine.keys() == theirs.keys()
-        for name in mine:
-            np.testing.assert_array_equal(mine[name], theirs[name])
-            assert mine[name].dtype == theirs[name].dtype
+    ours, shuffled = (
+        {name: np.concatenate([batch[name] for batch in found]) for name in found[0]}
+        for found in (list(batches_in_order(rows, log, **choices)), epoch_of(rows, log, **choices))
+    )
+    assert len(ours["users"]) == -(-len(rows) // 7) * 7
+    np.testing.assert_array_equal(ours["users"][: len(rows)], rows.users)
+    np.testing.assert_array_equal(ours["history"][: len(rows)], rows.items[:, :-1])
+    # Each row, with all that belongs to it, is found among the shuffled ones.
+    by_row = [
+        {tuple(np.concatenate([found[name][i].ravel() for name in ours]).tolist()) for i in range(len(ours["users"]))}
+        for found in (ours, shuffled)
+    ]
+    assert by_row[0] == by_row[1]
+    assert {name: one.dtype for name, one in ours.items()} == {name: one.dtype for name, one in shuffled.items()}
