@@ -119,7 +119,9 @@ class Collector:
         """Deletes vectors older than the settings say, now and every hour."""
         while self.settings.keep_days is not None:
             try:
-                pruned = await self.write(self.store.prune, time.time() - self.settings.keep_days * DAY_SECONDS)
+                steps, pruned = self.store.prune(time.time() - self.settings.keep_days * DAY_SECONDS), 0
+                while count := await self.write(next, steps, 0):
+                    pruned += count
                 self.log.info("vectors pruned", count=pruned)
             except Exception as error:  # the database may be away now and back in an hour
                 self.log.error("pruning failed", error=str(error))

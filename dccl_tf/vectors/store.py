@@ -4,7 +4,7 @@ SQLAlchemy Core over SQLite by default, in WAL mode and fully synchronous, so th
 crash. Several processes may write to one store in SQLite or PostgreSQL: each transaction waits for the one before.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from dccl_tf.vectors.statistics import statistics
 from dccl_tf.vectors.tables import BUNDLES, DEVICES, IDENTITY_BYTES, VECTORS
 
 KEYS_AT_ONCE = 1000  # resealed in one transaction
+PRUNED_AT_ONCE = 1000  # devices whose old vectors go in one transaction
 
 
 @dataclass(frozen=True)
@@ -173,15 +174,27 @@ class VectorStore:
             sequences=np.array([row.sequence for row in rows], np.int64),
         )
 
-    def prune(self, before: float) -> int:
-        """Deletes vectors that were received before a time, in seconds since 1970; returns how many. Their sequence
-        numbers stay used up."""
-        old = VECTORS.c.received_at < before
-        own = sql.select(sql.func.max(VECTORS.c.sequence)).where(VECTORS.c.device_id == DEVICES.c.device_id)
-        affected = DEVICES.c.device_id.in_(sql.select(VECTORS.c.device_id).where(old))
-        with self.begin() as connection:
-            connection.execute(sql.update(DEVICES).where(affected).values(pruned_sequence=own.scalar_subquery()))
-            return connection.execute(sql.delete(VECTORS).where(old)).rowcount
+    def prune(self, before: float) -> Iterator[int]:
+        """Deletes vectors that were received before a time, in seconds since 1970. Their sequence numbers stay used up.
+
+        Each step is a transaction of its own and takes the devices that come next, so that uploads need not wait for
+        millions; it yields how many vectors went.
+        """
+        old, device = VECTORS.c.received_at < before, VECTORS.c.device_id
+        own = sql.select(sql.func.max(VECTORS.c.sequence)).where(device == DEVICES.c.device_id).scalar_subquery()
+        last = ""
+        while True:
+            with self.begin() as connection:
+                page = sql.select(device).where(old, device > last).distinct().order_by(device).limit(PRUNED_AT_ONCE)
+                found = connection.scalars(page).all()
+                if not found:
+                    return
+                these = old & device.between(found[0], found[-1])
+                affected = DEVICES.c.device_id.in_(sql.select(device).where(these))
+                connection.execute(sql.update(DEVICES).where(affected).values(pruned_sequence=own))
+                count = connection.execute(sql.delete(VECTORS).where(these)).rowcount
+            last = found[-1]
+            yield count
 
     def quarantined(self, limit: int = 100, reason: str | None = None, before: int | None = None) -> list[Quarantined]:
         """Rejected uploads, newest first.

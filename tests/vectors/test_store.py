@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dccl_tf.vectors import Ingest, VectorStore
+from dccl_tf.vectors import store as store_module
 from tests.vectors.uploads import BUNDLE, OTHER, K, body, verdict
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,6 +140,7 @@ def test_acknowledged_upload_survives_a_kill(url, store):
     program = f"""
 import os, signal
 from dccl_tf.vectors import Ingest, VectorStore
+from dccl_tf.vectors import store as store_module
 from tests.vectors.uploads import body, verdict
 store = VectorStore.open({url!r})
 print(verdict(Ingest(store).receive(body(store))), flush=True)
@@ -216,11 +218,27 @@ def test_a_forgotten_device_is_unknown_and_has_no_vectors(store):
 def test_pruned_vectors_are_gone_and_cannot_come_back(store):
     ingest, first = Ingest(store), body(store, sequence=5)
     ingest.receive_many([first, body(store, device_id="d2")])
-    assert store.prune(before=0.0) == 0
-    assert store.prune(before=time.time() + 1.0) == 2
+    assert list(store.prune(before=0.0)) == []
+    assert list(store.prune(before=time.time() + 1.0)) == [2]
     assert len(store.newest(BUNDLE)) == 0
     assert verdict(ingest.receive(first)) == "STALE_SEQUENCE"
     assert verdict(ingest.receive(body(store, sequence=6))) == "ACCEPTED"
+
+
+def test_pruning_goes_device_by_device_and_spares_what_is_new(store, monkeypatch):
+    """Five devices, two at a time; d2's vector is new, and d4's comes in between two steps."""
+    monkeypatch.setattr(store_module, "PRUNED_AT_ONCE", 2)
+    ingest = Ingest(store)
+    ingest.receive_many([body(store, device_id=f"d{number}", sequence=5) for number in (0, 1, 3, 4)])
+    now = time.time()
+    time.sleep(0.01)
+    ingest.receive(body(store, device_id="d2"))
+    steps = store.prune(before=now)
+    assert next(steps) == 2
+    assert verdict(ingest.receive(body(store, device_id="d4", sequence=6))) == "ACCEPTED"
+    assert list(steps) == [1]
+    assert sorted(store.newest(BUNDLE).device_ids) == ["d2", "d4"]
+    assert verdict(ingest.receive(body(store, device_id="d3", sequence=5))) == "STALE_SEQUENCE"
 
 
 @pytest.mark.parametrize("address", ["mysql://host/name", "oracle://host/name"])
