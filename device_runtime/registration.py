@@ -81,4 +81,5 @@ def _refusal(answer: Answer) -> str:
     except (ValueError, KeyError, TypeError):
         detail = ""
     taken = "; if a registration of this very device broke off, give it a new state folder" * (answer.status == 409)
-    return f"HTTP {answer.status}{f' ({detail})' if detail else ''}{taken}"
+    later = "" if answer.retry_after is None else f"; call again in {answer.retry_after:.0f} s"
+    return f"HTTP {answer.status}{f' ({detail})' if detail else ''}{taken}{later}"

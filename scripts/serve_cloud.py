@@ -42,6 +42,9 @@ _OPERATOR_TOKEN_FILE = flags.DEFINE_string(
 _ENROLMENT_TOKEN_FILE = flags.DEFINE_string(
     "enrolment_token_file", None, "The token that a device must name to register; without one, anybody may."
 )
+_ENROLMENTS_PER_SECOND = flags.DEFINE_float(
+    "enrolments_per_second", 100.0, "serve: devices that may register; after a quiet time ten seconds' worth at once."
+)
 _KEEP_DAYS = flags.DEFINE_float("keep_days", None, "Delete vectors older than that, hourly; by default none.")
 
 _HOST = flags.DEFINE_string("host", "127.0.0.1", "serve: address to listen on.")
@@ -110,6 +113,7 @@ def _settings() -> Any:
         secret_file=_SECRET_FILE.value,
         operator_token_file=_OPERATOR_TOKEN_FILE.value,
         enrolment_token_file=_ENROLMENT_TOKEN_FILE.value,
+        enrolments_per_second=_ENROLMENTS_PER_SECOND.value,
         keep_days=_KEEP_DAYS.value,
         limits=Limits(
             norm=_NORM.value, norm_ratio=_NORM_RATIO.value, quarantine_bytes=round(_QUARANTINE_MB.value * 2**20)

@@ -46,6 +46,7 @@ class Collector:
         self.metrics = Metrics(lambda: self._uploads.waiting)
         receive = Ingest(store, settings.limits).receive_many
         self._uploads = GroupCommit(receive, self._writer, waiting=settings.waiting, observe=self.metrics.group)
+        self.enrolment_pace = enrolment.Pace(settings.enrolments_per_second)
         self._enrolments = GroupCommit(partial(enrolment.enrol, store), self._writer)
         self._key_changes = GroupCommit(partial(enrolment.change_keys, store), self._writer)
 

@@ -1,5 +1,7 @@
 """What devices ask: to register, to change a key, to upload."""
 
+import math
+
 from google.protobuf.message import DecodeError, Message
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,6 +25,8 @@ async def register(request: Request) -> Response:
     registration = _parsed(dccl_pb2.Registration(), await _body(request, SMALL_BYTES))
     if registration.device_id and (error := device_id_error(registration.device_id)):
         raise Problem(422, error)
+    if wait := math.ceil(collector.enrolment_pace.wait()):
+        raise Problem(429, f"too many devices register; try again in {wait} s", {"Retry-After": str(wait)})
     credentials = await collector.enrol(registration.device_id)
     if credentials is None:
         raise Problem(409, "device_id: taken; leave it out to get a new one")

@@ -1,8 +1,9 @@
-"""Devices register, and change their keys. Functions that take many at once, each a transaction."""
+"""Devices register, at a bounded pace, and change their keys. Functions that take many at once, each a transaction."""
 
 import hmac
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from google.protobuf.message import DecodeError
 
@@ -12,6 +13,26 @@ from protos import dccl_pb2
 from protos.signing import KEY_BYTES, verify_key_change
 
 ID_BYTES = 16  # of an id that the collector chooses
+
+
+class Pace:
+    """So many a second, and after a quiet time a rush of ten seconds' worth at once."""
+
+    RUSH_SECONDS = 10.0
+
+    def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_second, self._clock = per_second, clock
+        self._spare, self._at = per_second * self.RUSH_SECONDS, clock()
+
+    def wait(self) -> float:
+        """0 if one may go now, which is then counted; else the seconds until one may."""
+        now = self._clock()
+        most = self._per_second * self.RUSH_SECONDS
+        self._spare, self._at = min(most, self._spare + (now - self._at) * self._per_second), now
+        if self._spare < 1.0:
+            return (1.0 - self._spare) / self._per_second
+        self._spare -= 1.0
+        return 0.0
 
 
 def enrol(store: VectorStore, wanted: Sequence[str]) -> list[dccl_pb2.Credentials | None]:

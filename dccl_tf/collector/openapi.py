@@ -51,6 +51,7 @@ _PROBLEMS = {
     415: "The body is of another media type.",
     416: "There is nothing in the range.",
     422: "A value is not as it should be.",
+    429: "Too many devices register: come back after Retry-After.",
     503: "The store is busy or away: nothing was stored; come back after Retry-After.",
 }
 
@@ -99,7 +100,7 @@ DESCRIPTION: dict[str, Any] = {
                 "requestBody": _body(_protobuf("Registration")),
                 "responses": _answers(
                     {"201": {"description": "Id and key.", **_protobuf("Credentials")}},
-                    *(400, 401, 408, 409, 413, 415, 422, 503),
+                    *(400, 401, 408, 409, 413, 415, 422, 429, 503),
                 ),
             }
         },

@@ -23,6 +23,7 @@ class Settings:
     waiting: int = 20_000  # uploads that wait for the store at most; more are told to come back
     bundle_bytes: int = 512 * 2**20  # of a bundle that is published
     body_seconds: float = 30.0  # for a request's body to arrive; a bundle has 20 times as long
+    enrolments_per_second: float = 100.0  # devices that register; more are told to come back
     keep_days: float | None = None  # vectors older than that are deleted, hourly; None keeps them
 
     def __post_init__(self) -> None:
@@ -34,6 +35,8 @@ class Settings:
         )
         if not self.body_seconds > 0.0:
             raise ValueError(f"body_seconds: expected more than 0, got {self.body_seconds}")
+        if not self.enrolments_per_second > 0.1:
+            raise ValueError(f"enrolments_per_second: expected more than 0.1, got {self.enrolments_per_second}")
         if self.keep_days is not None and not self.keep_days > 0.0:
             raise ValueError(f"keep_days: expected more than 0, got {self.keep_days}")
         if self.store_url.startswith("sqlite") and self.store_url.split("?")[0] in ("sqlite://", "sqlite:///:memory:"):

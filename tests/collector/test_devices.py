@@ -4,6 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from dccl_tf.collector import Collector, Settings, application
+from dccl_tf.collector.enrolment import Pace
 from protos import dccl_pb2
 from protos.signing import sign_key_change
 from tests.collector.devices import PROTOBUF, SmallDevice, send
@@ -39,6 +40,28 @@ def test_enrolment_may_need_a_token(tmp_path):
         wrong = {"Authorization": "Bearer of-the-app-0123456788"}
         assert client.post("/v1/devices", content=b"", headers=PROTOBUF | wrong).status_code == 401
         SmallDevice.registered(client, Authorization="Bearer of-the-app-0123456789")
+
+
+def test_a_pace_lets_a_rush_through_and_then_so_many_a_second():
+    """2 a second: 20 at once, then one every half second, and never more than 20 saved up."""
+    now = [0.0]
+    pace = Pace(2.0, clock=lambda: now[0])
+    assert [pace.wait() for _ in range(22)] == [0.0] * 20 + [0.5] * 2
+    now[0] = 0.25
+    assert pace.wait() == 0.25
+    now[0] = 0.5
+    assert [pace.wait(), pace.wait()] == [0.0, 0.5]
+    now[0] = 1000.0
+    assert [pace.wait() for _ in range(21)] == [0.0] * 20 + [0.5]
+
+
+def test_too_many_who_register_are_told_to_come_back(tmp_path):
+    collector = Collector.open(Settings(data_dir=tmp_path / "c", enrolments_per_second=0.2))
+    with TestClient(application(collector)) as client:
+        answers = [client.post("/v1/devices", content=b"", headers=PROTOBUF) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [201, 201, 429]
+    assert 1 <= int(answers[2].headers["Retry-After"]) <= 5
+    assert "too many devices register" in answers[2].json()["detail"]
 
 
 @pytest.fixture
