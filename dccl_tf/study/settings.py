@@ -13,12 +13,13 @@ Config = TypeVar("Config")
 # Minutes instead of hours: to see that everything works, not to learn anything from the figures.
 QUICK: Changes = (
     ("history_length", 20),
+    ("item_width", 32),
     ("pretraining.epochs", 3),
     ("incremental.epochs", 2),
     ("basis.epochs", 1),
     ("fleet.epochs", 2),
 )
-_QUICK_BASELINE = {"history_length": 20, "epochs": 3}
+_QUICK_BASELINE = {"history_length": 20, "width": 32, "epochs": 3}
 
 
 def changed(config: Config, changes: Iterable[tuple[str, Any]]) -> Config:
