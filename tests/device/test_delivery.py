@@ -1,6 +1,5 @@
 """Uploads that wait until the cloud's receipt, over a network that fails, and over HTTP for real."""
 
-import http.server
 import threading
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from device_runtime import Answer, Device, HttpTransport, InputError, Retries, StateError
 from device_runtime.outbox import Outbox
 from protos import dccl_pb2
+from tests.device.local_server import LocalServer, body_of, reply
 
 Receipt = dccl_pb2.Receipt
 ONCE = Retries(attempts=1)
@@ -211,43 +211,27 @@ def test_rankings_go_on_while_an_upload_is_under_way(trained):
 # ---- HTTP ------------------------------------------------------------------------------------
 
 
-class Server:
+class Server(LocalServer):
     """A collector on the loopback: answers in turn (status, headers, body or None for an accepting receipt)."""
 
     def __init__(self):
+        super().__init__(self._answer)
         self.answers, self.requests = [], []
-        owner = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                owner.requests.append((self.path, dict(self.headers), body))
-                status, headers, answer = owner.answers.pop(0) if owner.answers else (200, {}, None)
-                answer = receipt(Receipt.ACCEPTED, read(body).sequence) if answer is None else answer
-                self.send_response(status)
-                for name, value in {"Content-Type": "application/x-protobuf", **headers}.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+    def _answer(self, request):
+        body = body_of(request)
+        self.requests.append((request.path, dict(request.headers), body))
+        status, headers, answer = self.answers.pop(0) if self.answers else (200, {}, None)
+        answer = receipt(Receipt.ACCEPTED, read(body).sequence) if answer is None else answer
+        reply(request, status, {"Content-Type": "application/x-protobuf", **headers}, answer)
 
 
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     one = Server()
-    thread = threading.Thread(target=one.server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
     yield one
-    one.server.shutdown()
-    thread.join()
-    one.server.server_close()
+    one.close()
 
 
 def test_http_posts_the_body_and_counts_the_bytes_on_the_wire(trained, server):

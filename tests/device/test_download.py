@@ -1,61 +1,43 @@
 """Bundles over HTTP: whole or not at all, gone on with after a break, and nothing that is not asked for."""
 
-import http.server
 import json
 import shutil
-import threading
 from pathlib import Path
 
 import pytest
 
 from device_runtime import Bundle, DownloadError, InputError, StorageError, fetch_bundle
 from tests.device.bundles import successor
+from tests.device.local_server import LocalServer, reply
 from tests.device.test_command_line import run, succeeded
 
 OLD = bytes(range(32))
 
 
-class Server:
+class Server(LocalServer):
     """Serves a body as the collector does; `cut`: bytes after which the next answer breaks off; `moved`: where
     it sends everybody."""
 
     def __init__(self, body: bytes, identity: str):
+        super().__init__(self._answer)
         self.body, self.identity, self.cut, self.moved, self.seen = body, identity, None, None, []
-        server = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                server.seen.append(dict(self.headers))
-                if server.moved:
-                    self.send_response(302)
-                    self.send_header("Location", server.moved)
-                    self.end_headers()
-                    return
-                tag = f'"{server.identity}"'
-                if self.headers.get("If-None-Match") == tag:
-                    self.send_response(304)
-                    self.end_headers()
-                    return
-                begin = 0
-                if self.headers.get("If-Range") == tag:
-                    begin = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
-                self.send_response(206 if begin else 200)
-                self.send_header("ETag", tag)
-                self.send_header("Content-Length", str(len(server.body) - begin))
-                self.end_headers()
-                end, server.cut = server.cut, None
-                self.wfile.write(server.body[begin:end])
-
-            def log_message(self, *_):
-                pass
-
-        self._http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
-
-    def close(self):
-        self._http.shutdown()
-        self._http.server_close()
+    def _answer(self, request):
+        self.seen.append(dict(request.headers))
+        if self.moved:
+            return reply(request, 302, {"Location": self.moved})
+        tag = f'"{self.identity}"'
+        if request.headers.get("If-None-Match") == tag:
+            return reply(request, 304, {})
+        begin = 0
+        if request.headers.get("If-Range") == tag:
+            begin = int(request.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+        end, self.cut = self.cut, None
+        request.send_response(206 if begin else 200)
+        request.send_header("ETag", tag)
+        request.send_header("Content-Length", str(len(self.body) - begin))
+        request.end_headers()
+        request.wfile.write(self.body[begin:end])
 
 
 @pytest.fixture

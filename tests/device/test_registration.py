@@ -1,48 +1,33 @@
 """A device gets its key once, keeps it, and stores nothing of what is no answer of a collector."""
 
-import http.server
 import json
-import threading
 
 import pytest
 
 from device_runtime import Device, InputError, RegistrationError, StateError, register
 from protos import dccl_pb2
+from tests.device.local_server import LocalServer, body_of, reply
 from tests.device.test_command_line import BUNDLE, run, succeeded
 
 KEY = bytes(range(32))
 
 
-class Server:
+class Server(LocalServer):
     """Answers as the collector does, or with `instead`: status, content type and body."""
 
     def __init__(self):
+        super().__init__(self._answer)
         self.instead, self.seen = None, []
-        server = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                wanted = dccl_pb2.Registration.FromString(body).device_id
-                server.seen.append((self.path, wanted, self.headers.get("Authorization")))
-                credentials = dccl_pb2.Credentials(device_id=wanted or "chosen", key=KEY)
-                answer = server.instead or (201, "application/x-protobuf", credentials.SerializeToString())
-                self.send_response(answer[0])
-                self.send_header("Content-Type", answer[1])
-                self.send_header("Content-Length", str(len(answer[2])))
-                self.end_headers()
-                self.wfile.write(answer[2])
+    def _answer(self, request):
+        wanted = dccl_pb2.Registration.FromString(body_of(request)).device_id
+        self.seen.append((request.path, wanted, request.headers.get("Authorization")))
+        status, kind, body = self.instead or credentials(wanted or "chosen")
+        reply(request, status, {"Content-Type": kind}, body)
 
-            def log_message(self, *_):
-                pass
 
-        self._http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
-
-    def close(self):
-        self._http.shutdown()
-        self._http.server_close()
+def credentials(device_id="mine", key=KEY):
+    return 201, "application/x-protobuf", dccl_pb2.Credentials(device_id=device_id, key=key).SerializeToString()
 
 
 @pytest.fixture
@@ -74,10 +59,6 @@ def test_a_device_that_was_open_before_registers_under_its_id(server, tmp_path):
     assert server.seen == [("/v1/devices", own, None)]
 
 
-def other_credentials(device_id="mine", key=KEY):
-    return 201, "application/x-protobuf", dccl_pb2.Credentials(device_id=device_id, key=key).SerializeToString()
-
-
 @pytest.mark.parametrize(
     ("instead", "message"),
     [
@@ -86,8 +67,8 @@ def other_credentials(device_id="mine", key=KEY):
         ((200, "text/html", b"<html>Log in to the hotel's network</html>"), "got HTTP 200$"),
         ((201, "text/html", b"<html>"), "got HTTP 201$"),
         ((201, "application/x-protobuf", b"\xff\xff"), "got 2 other bytes"),
-        (other_credentials(key=b"short"), "other bytes"),
-        (other_credentials(device_id="somebody else"), "other bytes"),
+        (credentials(key=b"short"), "other bytes"),
+        (credentials(device_id="somebody else"), "other bytes"),
     ],
 )
 def test_what_is_no_credentials_leaves_the_device_as_it_was(server, tmp_path, instead, message):
