@@ -64,28 +64,28 @@ class Recipe:
             )
 
 
-def _of(protocol: str, learning_rate: float, weight_decay: float, **choices: Any) -> dict[str, Any]:
-    training = TrainConfig(DIN_TRAINING[protocol].epochs, learning_rate, weight_decay)
-    return {"training": training, "choices": choices}
+def _of(learning_rate: float, weight_decay: float, **choices: Any) -> dict[str, Any]:
+    return {"training": TrainConfig(learning_rate=learning_rate, weight_decay=weight_decay), "choices": choices}
 
 
 # The best of twelve trials each (`tuning.search`, seed 0) by validation on MovieLens-1M: results/tuning-ml-1m.json.
+_DIN = _of(3e-3, 0.3, width=128) | {"batch_positions": 1024}
 _DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     "next": {
-        "mf": _of("next", 6e-3, 0.05),
-        "fm": _of("next", 6e-3, 0.05),
-        "neumf": _of("next", 3e-3, 0.3, width=128, dropout=0.2),
-        "deepfm": _of("next", 1e-2, 0.0, width=32, dropout=0.2),
-        "sasrec": _of("next", 5e-3, 0.01, width=128),
-        "din": _of("next", 3e-3, 0.3, width=128) | {"batch_positions": 1024},
+        "mf": _of(6e-3, 0.05),
+        "fm": _of(6e-3, 0.05),
+        "neumf": _of(3e-3, 0.3, width=128, dropout=0.2),
+        "deepfm": _of(1e-2, 0.0, width=32, dropout=0.2),
+        "sasrec": _of(5e-3, 0.01, width=128),
+        "din": _DIN,
     },
     "liked": {
-        "mf": _of("liked", 3e-3, 0.3, width=128, dropout=0.2),
-        "fm": _of("liked", 3e-3, 0.3, width=128, dropout=0.5),
-        "neumf": _of("liked", 1e-3, 0.1, width=128, dropout=0.3),
-        "deepfm": _of("liked", 3e-3, 0.3, width=128, dropout=0.5),
-        "sasrec": _of("liked", 2e-3, 0.01, dropout=0.1),
-        "din": _of("liked", 3e-3, 0.3, width=128) | {"batch_positions": 1024},
+        "mf": _of(3e-3, 0.3, width=128, dropout=0.2),
+        "fm": _of(3e-3, 0.3, width=128, dropout=0.5),
+        "neumf": _of(1e-3, 0.1, width=128, dropout=0.3),
+        "deepfm": _of(3e-3, 0.3, width=128, dropout=0.5),
+        "sasrec": _of(2e-3, 0.01, dropout=0.1),
+        "din": _DIN,
     },
 }
 
@@ -103,7 +103,8 @@ def recipe_for(model: str, protocol: str = "next", **changes: Any) -> Recipe:
     """
     _known("model", model, MODELS)
     _known("protocol", protocol, _DEFAULTS)
-    return changed(Recipe(model, protocol, **_DEFAULTS[protocol][model]), **changes)
+    epochs = {"epochs": DIN_TRAINING[protocol].epochs}  # the same for all
+    return changed(Recipe(model, protocol, **_DEFAULTS[protocol][model]), **epochs | changes)
 
 
 def changed(recipe: Recipe, **changes: Any) -> Recipe:

@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 
 from device_runtime.errors import InputError, RegistrationError
 from device_runtime.folder import StateFolder, check_device_id
-from device_runtime.transport import CONTENT_TYPE, Answer, HttpTransport, checked_address
+from device_runtime.transport import CONTENT_TYPE, Answer, HttpTransport
 from protos import dccl_pb2
 from protos.signing import KEY_BYTES
 
@@ -45,7 +45,7 @@ def register(
       StorageError: the folder cannot be written.
     """
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    transport = HttpTransport(checked_address(url, PATH, insecure), timeout, headers, insecure)
+    transport = HttpTransport(url, timeout, headers, insecure, PATH)
     check_device_id(device_id)
     with closing(StateFolder(state)) as folder:
         if folder.key(None) is not None:

@@ -42,20 +42,26 @@ class HttpTransport:
     """POST over HTTPS; proxies of the environment are used, redirects are not followed."""
 
     def __init__(
-        self, url: str, timeout: float = 10.0, headers: Mapping[str, str] | None = None, insecure: bool = False
+        self,
+        url: str,
+        timeout: float = 10.0,
+        headers: Mapping[str, str] | None = None,
+        insecure: bool = False,
+        path: str = PATH,
     ) -> None:
-        """Takes the collector's address; without a path, the path is `/v1/vectors`.
+        """Takes the collector's address.
 
         Args:
           url: https://..., or http://... to this machine itself.
           timeout: seconds without a byte after which an attempt has failed.
           headers: further ones, such as a token's.
           insecure: allows http:// to other machines; the vector then travels in the clear.
+          path: of an address without one.
 
         Raises:
           InputError: the address is none of these.
         """
-        self.url = checked_address(url, PATH, insecure)
+        self.url = checked_address(url, path, insecure)
         self._timeout, self._headers = (
             timeout,
             {"Content-Type": CONTENT_TYPE, "Accept": CONTENT_TYPE, **(headers or {})},

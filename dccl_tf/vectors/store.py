@@ -4,7 +4,7 @@ SQLAlchemy Core over SQLite by default, in WAL mode and fully synchronous, so th
 crash. Several processes may write to one store in SQLite or PostgreSQL: each transaction waits for the one before.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +19,7 @@ from dccl_tf.vectors.quarantine import Quarantined
 from dccl_tf.vectors.statistics import statistics
 from dccl_tf.vectors.tables import BUNDLES, DEVICES, IDENTITY_BYTES, VECTORS
 
-KEYS_AT_ONCE = 1000  # resealed in one transaction
-PRUNED_AT_ONCE = 1000  # devices whose old vectors go in one transaction
+DEVICES_AT_ONCE = 1000  # in one transaction of what goes through all of them
 
 
 @dataclass(frozen=True)
@@ -115,18 +114,14 @@ class VectorStore:
 
     def reseal(self) -> int:
         """Seals every device's key under the vault's newest secret; returns how many were not."""
-        changed, last = 0, ""
-        while True:
-            page = sql.select(DEVICES.c.device_id, DEVICES.c.key).where(DEVICES.c.device_id > last)
-            with self.begin() as connection:
-                rows = connection.execute(page.order_by(DEVICES.c.device_id).limit(KEYS_AT_ONCE)).all()
-                for name, stored in rows:
-                    if not self.vault.is_current(bytes(stored)):
-                        devices.set_key(connection, self.vault, name, self.vault.open(bytes(stored), name))
-                        changed += 1
-            if not rows:
-                return changed
-            last = rows[-1].device_id
+
+        def seal(connection: sql.Connection, rows: Sequence[sql.Row]) -> int:
+            old = [row for row in rows if not self.vault.is_current(bytes(row.key))]
+            for name, stored in old:
+                devices.set_key(connection, self.vault, name, self.vault.open(bytes(stored), name))
+            return len(old)
+
+        return sum(self._by_device(sql.select(DEVICES.c.device_id, DEVICES.c.key), DEVICES.c.device_id, seal))
 
     def register_bundle(self, identity: bytes, metapatch_length: int) -> None:
         """Makes a bundle known, so that vectors trained on it are accepted; a second time it does nothing.
@@ -182,19 +177,28 @@ class VectorStore:
         """
         old, device = VECTORS.c.received_at < before, VECTORS.c.device_id
         own = sql.select(sql.func.max(VECTORS.c.sequence)).where(device == DEVICES.c.device_id).scalar_subquery()
+
+        def delete(connection: sql.Connection, rows: Sequence[sql.Row]) -> int:
+            these = old & device.between(rows[0].device_id, rows[-1].device_id)
+            affected = DEVICES.c.device_id.in_(sql.select(device).where(these))
+            connection.execute(sql.update(DEVICES).where(affected).values(pruned_sequence=own))
+            return connection.execute(sql.delete(VECTORS).where(these)).rowcount
+
+        return self._by_device(sql.select(device).where(old).distinct(), device, delete)
+
+    def _by_device(
+        self, query: sql.Select, device: sql.Column, work: Callable[[sql.Connection, Sequence[sql.Row]], int]
+    ) -> Iterator[int]:
+        """What `work` returns for the rows of a query, page by page by device, each in a transaction of its own."""
         last = ""
         while True:
             with self.begin() as connection:
-                page = sql.select(device).where(old, device > last).distinct().order_by(device).limit(PRUNED_AT_ONCE)
-                found = connection.scalars(page).all()
-                if not found:
+                rows = connection.execute(query.where(device > last).order_by(device).limit(DEVICES_AT_ONCE)).all()
+                if not rows:
                     return
-                these = old & device.between(found[0], found[-1])
-                affected = DEVICES.c.device_id.in_(sql.select(device).where(these))
-                connection.execute(sql.update(DEVICES).where(affected).values(pruned_sequence=own))
-                count = connection.execute(sql.delete(VECTORS).where(these)).rowcount
-            last = found[-1]
-            yield count
+                done = work(connection, rows)
+            yield done
+            last = rows[-1].device_id
 
     def quarantined(self, limit: int = 100, reason: str | None = None, before: int | None = None) -> list[Quarantined]:
         """Rejected uploads, newest first.

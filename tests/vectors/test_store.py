@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from dccl_tf.vectors import Ingest, VectorStore
-from dccl_tf.vectors import store as store_module
 from tests.vectors.uploads import BUNDLE, OTHER, K, body, verdict
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -140,7 +139,6 @@ def test_acknowledged_upload_survives_a_kill(url, store):
     program = f"""
 import os, signal
 from dccl_tf.vectors import Ingest, VectorStore
-from dccl_tf.vectors import store as store_module
 from tests.vectors.uploads import body, verdict
 store = VectorStore.open({url!r})
 print(verdict(Ingest(store).receive(body(store))), flush=True)
@@ -227,7 +225,7 @@ def test_pruned_vectors_are_gone_and_cannot_come_back(store):
 
 def test_pruning_goes_device_by_device_and_spares_what_is_new(store, monkeypatch):
     """Five devices, two at a time; d2's vector is new, and d4's comes in between two steps."""
-    monkeypatch.setattr(store_module, "PRUNED_AT_ONCE", 2)
+    monkeypatch.setattr("dccl_tf.vectors.store.DEVICES_AT_ONCE", 2)
     ingest = Ingest(store)
     ingest.receive_many([body(store, device_id=f"d{number}", sequence=5) for number in (0, 1, 3, 4)])
     now = time.time()
