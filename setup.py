@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 
 # One environment can hold everything on Python 3.11: tflite-runtime 2.14 was built against NumPy 1.
 NUMPY_1 = 'numpy<2; python_version < "3.12"'
-TENACITY = "tenacity>=9.0,<10"  # retries of uploads
+TENACITY = "tenacity>=9.0,<10"  # retries: of uploads, and of opening a store
 DEVICE = [
     NUMPY_1,
     'tflite-runtime==2.14.0; python_version < "3.12" and sys_platform == "linux"',
@@ -23,6 +23,7 @@ CLOUD = [
     "pyarrow>=17,<24",
     "sqlalchemy>=2.0,<3",
     "alembic>=1.14,<2",
+    TENACITY,
     "scikit-learn>=1.5,<2",
     "matplotlib>=3.9,<4",
     "jinja2>=3.1,<4",
@@ -36,6 +37,7 @@ SERVICE = [
     "httptools>=0.6,<1",
     "sqlalchemy>=2.0,<3",
     "alembic>=1.14,<2",
+    TENACITY,
     "psycopg[binary]>=3.2,<4",
     "cryptography>=43",
     "fsspec>=2024.10",

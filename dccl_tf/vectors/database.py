@@ -1,6 +1,7 @@
 """The database under the vector store: how it is opened, brought up to date, and written to by several at once."""
 
 import importlib.util
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sql
+import tenacity
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 FIRST, HEAD = "0001", "0002"  # migrations: of stores from before there were any, and the newest
@@ -79,10 +81,24 @@ def writing(engine: sql.Engine) -> Iterator[sql.Connection]:
         yield connection
 
 
+def _is_busy(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception(_is_busy),  # SQLite ignores its timeout where two turn WAL on at once
+    wait=tenacity.wait_random(0, 0.05),
+    stop=tenacity.stop_after_delay(WAIT_MS / 1000),
+    reraise=True,
+)
+def _execute(cursor: sql.engine.interfaces.DBAPICursor, statement: str) -> None:
+    cursor.execute(statement)
+
+
 def _tune(statements: list[str], connection: sql.engine.interfaces.DBAPIConnection, _: object) -> None:
     cursor = connection.cursor()
     for statement in statements:
-        cursor.execute(statement)
+        _execute(cursor, statement)
     cursor.close()
     connection.commit()
 

@@ -1,5 +1,6 @@
 """Devices, bundles and vectors in the store; crashes and several writers."""
 
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -202,6 +203,15 @@ def test_several_may_create_a_store_at_once(url):
     for creator in creators:
         creator.join()
     assert failures == []
+
+
+def test_opening_waits_for_whoever_makes_the_file(tmp_path):
+    path = tmp_path / "vectors.sqlite"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")  # not yet in WAL: SQLite refuses the change at once, whatever its timeout
+    threading.Timer(0.3, other.close).start()
+    VectorStore.open(f"sqlite:///{path}").close()
+    assert sqlite3.connect(path).execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_a_forgotten_device_is_unknown_and_has_no_vectors(store):
