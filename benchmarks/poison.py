@@ -1,13 +1,14 @@
-"""What poisoned vectors do to the model that is distilled from them, with and without each defence of `dccl_tf.trust`.
+"""What poisoned or noisy vectors do to the model that is distilled from them; and each defence of `dccl_tf.trust`.
 
   python benchmarks/poison.py --dataset=ml-100k --protocol=liked --seeds=0,1,2
-  python benchmarks/poison.py --dataset=ml-1m --data_dir=ml-1m.zip --protocol=next --stage=rehearse
+  python benchmarks/poison.py --dataset=ml-1m --data_dir=ml-1m.zip --protocol=next --noises=2,8,32
 
 For each seed: a model learns the first half, all devices train their vectors on it, a share of the vectors is replaced
 (random: another direction, as long as the median vector; flipped: its negative; scaled: 100 times itself, within the
 norm that `Ingest` accepts), and the cloud learns from what it got: by Eq. 5 (--stage=distill), or anew by joint
 learning. Poisoned devices claim a gain of one nat; `gain` is the cloud's own replay of the held-out clicks
-(`trust.replayed`), or what broken but honest devices would have reported.
+(`trust.replayed`), or what broken but honest devices would have reported. With --noises all devices are honest and
+private: each vector is cut to the median vector's norm and gets noise, as by `device_runtime.UploadNoise`.
 
 Printed: metrics on test users; differences that poison makes, paired by user and seed, with 95% intervals over users;
 and what the order of the batches alone does, which is the noise to hold them against. Each arm is kept in --work_dir.
@@ -52,6 +53,7 @@ _PROTOCOL = flags.DEFINE_enum("protocol", "liked", ["next", "liked"], "What the 
 _STAGE = flags.DEFINE_enum("stage", "distill", ["distill", "rehearse"], "How the cloud learns from the vectors.")
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Whole numbers with commas.")
 _SHARES = flags.DEFINE_list("shares", ["0.01", "0.3"], "Of the vectors that are poisoned.")
+_NOISES = flags.DEFINE_list("noises", [], "Multipliers of upload noise; see dccl-device privacy.")
 _DEFENCES = flags.DEFINE_list("defences", ["none", "clip", "gain", "confidence", "all"], "Which to try.")
 _BETA = flags.DEFINE_float("beta", 0.1, "Weight of the teachers.")
 _EPOCHS = flags.DEFINE_integer("epochs", None, "Of --stage=distill; by default the run's.")
@@ -73,13 +75,15 @@ METRICS = {"liked": ("macro_auc/liked", "log_loss/liked"), "next": ("ndcg@10/neg
 class Arm:
     """One way to learn."""
 
-    kind: str  # one of KINDS, "clean", or "untaught"
-    share: float = 0.0
+    kind: str  # one of KINDS, "clean", "noise", or "untaught"
+    share: float = 0.0  # of vectors that are poisoned
+    noise: float = 0.0  # multiplier, of kind "noise"
     defence: str = "none"
     order: int = 1  # added to the seed of the batches' order
 
     def __str__(self) -> str:
         poison = f"{self.share:.0%} {self.kind}" if self.share else self.kind
+        poison += f" {self.noise:g}" if self.noise else ""
         return f"{poison}, {self.defence}" + (", other order" if self.order != 1 else "")
 
 
@@ -87,7 +91,8 @@ def arms() -> Iterator[Arm]:
     yield from (Arm("untaught"), Arm("clean", order=2))
     for defence in _DEFENCES.value:
         yield Arm("clean", defence=defence)
-        yield from (Arm(kind, float(share), defence) for share in _SHARES.value for kind in KINDS)
+        yield from (Arm(kind, float(share), defence=defence) for share in _SHARES.value for kind in KINDS)
+    yield from (Arm("noise", noise=float(multiplier)) for multiplier in _NOISES.value)
 
 
 class Seed:
@@ -157,6 +162,8 @@ class Seed:
         bad = random.permutation(len(owners))[: round(arm.share * len(owners))]
         if arm.kind in KINDS:
             vectors[bad] = poisoned(vectors, bad, arm.kind, random)
+        if arm.noise:
+            vectors = private(vectors, arm.noise, random)
         cloud_loss, personal_loss = devices.cloud_loss[owners].copy(), devices.personal_loss[owners].copy()
         personal_loss[bad] = cloud_loss[bad] - 1.0
         names = [device_id(user) for user in owners]
@@ -177,6 +184,14 @@ def poisoned(vectors: np.ndarray, bad: np.ndarray, kind: str, random: np.random.
     return large * np.minimum(1.0, 0.99 * Limits().norm / np.linalg.norm(large, axis=1, keepdims=True))
 
 
+def private(vectors: np.ndarray, multiplier: float, random: np.random.Generator) -> np.ndarray:
+    """What devices with upload noise of this multiplier send, cut to the median of their norms."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    clip = float(np.median(norms))
+    noise = multiplier * clip * random.standard_normal(vectors.shape)
+    return (vectors * np.minimum(1.0, clip / norms) + noise).astype(np.float32)
+
+
 def main(_: list[str]) -> None:
     log, _ = flags_data.load_log(flags.FLAGS)
     seeds, every = [int(seed) for seed in _SEEDS.value], list(arms())
@@ -191,7 +206,7 @@ def main(_: list[str]) -> None:
         table[metric] = rows = {}
         print(f"\n{metric}, {len(seeds)} seeds, --stage={_STAGE.value}, beta {_BETA.value}: mean, and what poison adds")
         for arm, values in by_arm.items():
-            clean = Arm("clean", defence=arm.defence if arm.share else "none")
+            clean = Arm("clean", defence=arm.defence if arm.share else "none")  # noise meets no defence
             row = rows[str(arm)] = {"mean": asdict(summary(values))}
             line = f"  {arm!s:32} {row['mean']['mean']:.4f}"
             if arm != clean:

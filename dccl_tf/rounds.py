@@ -29,13 +29,29 @@ from dccl_tf.pretrain import pretrain
 from dccl_tf.real_devices import RealDevices
 from dccl_tf.rehearsal import Rehearsal, learn_jointly
 from dccl_tf.run_config import DcclConfig, device_data, evaluators, split_log, training_data, untrained
-from dccl_tf.stages import Stages, write_text
+from dccl_tf.stages import Shared, Stages, write_text
 from dccl_tf.teachers import PersonalModels, Uploads, personal_models
 from dccl_tf.trainer import History, TrainConfig
 from dccl_tf.training_data import TrainingData
 from dccl_tf.vectors import VectorStore
 from device_runtime import Bundle, heldout_rows
 from export import Sizes, export_bundle
+
+# Settings that matter to no model before the first devices upgrade; before they upload; or that no device ever meets.
+_AT_UPGRADE = {"after_upgrade"}
+_AT_UPLOAD = _AT_UPGRADE | {"beta", "upload_share", "upload_noise"}
+_OF_DEVICES = _AT_UPLOAD | {
+    *("devices", "runtime", "precision", "fleet", "memory"),
+    *("metapatch_length", "bottlenecks", "junctions", "shared", "offset_pull", "closing", "closing_beta"),
+}
+# What stages of joint learning do not depend on: two runs that agree in the rest share them.
+_INDEPENDENT_OF = {
+    "din": _OF_DEVICES,
+    "same_data0": _OF_DEVICES,
+    "pretrain": _AT_UPLOAD,
+    "devices0": _AT_UPLOAD,
+    "distill0": _AT_UPGRADE,
+}
 
 
 @dataclass(frozen=True)
@@ -81,7 +97,9 @@ def teachers_of(store: VectorStore, bundle: bytes, cloud: CloudModel, users: int
     return personal_models([Uploads(cloud, store.newest(bundle))], users)
 
 
-def run(log: InteractionLog, config: DcclConfig, folder: Path, data_identity: str) -> Outcome:
+def run(
+    log: InteractionLog, config: DcclConfig, folder: Path, data_identity: str, shared: Path | None = None
+) -> Outcome:
     """Runs Algorithm 1 on a log.
 
     Args:
@@ -89,16 +107,20 @@ def run(log: InteractionLog, config: DcclConfig, folder: Path, data_identity: st
       config: settings of the run.
       folder: where stages, bundles, device states and TensorBoard logs go; a killed run is continued from it.
       data_identity: of the log, so that a folder is not continued with other data.
+      shared: a folder for what runs with other settings have in common with this one, such as the baseline.
     """
-    return _Run(log, config, Path(folder), data_identity).all()
+    return _Run(log, config, Path(folder), data_identity, shared).all()
 
 
 class _Run:
     """One run's stages; each method is one step of Algorithm 1."""
 
-    def __init__(self, log: InteractionLog, config: DcclConfig, folder: Path, data_identity: str) -> None:
+    def __init__(
+        self, log: InteractionLog, config: DcclConfig, folder: Path, data_identity: str, shared: Path | None = None
+    ) -> None:
         self.log, self.config, self.folder = log, config, folder
-        self.stages = Stages(folder, asdict(config) | {"data": data_identity})
+        common = Shared(shared, _INDEPENDENT_OF) if shared and config.learning == "joint" else None
+        self.stages = Stages(folder, asdict(config) | {"data": data_identity}, shared=common)
         self.split = split_log(log, config)
         self.valid, self.test = evaluators(log, self.split, config)
         self.store = VectorStore.open(f"sqlite:///{folder / 'vectors.sqlite'}")
@@ -331,7 +353,9 @@ class _Run:
         """Runs one training stage with its checkpoints and logs, and keeps its curve."""
         folders = {"checkpoint_dir": self.stages.checkpoints(name), "log_dir": self.folder / "tensorboard"}
         history = how(*args, name=name, **folders, **options)
-        write_text(self.folder / name / "history.json", json.dumps(asdict(history)))
+        curve = self.folder / name / "history.json"
+        curve.parent.mkdir(exist_ok=True)
+        write_text(curve, json.dumps(asdict(history)))
 
     def histories(self) -> dict[str, History]:
         """The training curve of each stage."""

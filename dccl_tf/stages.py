@@ -3,13 +3,19 @@
 stages = Stages(folder, settings)
 cloud = stages.cloud("pretrain", lambda: train(...))     # trained once, loaded ever after
 found = stages.arrays("vectors", lambda: {"theta": ...})
+
+Runs that differ in some settings alone need not do again the stages that do not depend on those:
+
+stages = Stages(folder, settings, shared=Shared(folder_of_all_runs, {"baseline": {"beta", "upload_noise"}}))
 """
 
+import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +25,25 @@ import numpy as np
 from dccl_tf.cloud_model import CloudModel
 
 
+@dataclass(frozen=True)
+class Shared:
+    """Where the stages lie that several runs have in common."""
+
+    folder: Path
+    independent_of: Mapping[str, Set[str]]  # such a stage's name, and the settings that do not matter to it
+
+
 class Stages:
     """Results of named stages in a folder. A stage counts as done once its file has its final name."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any], argument: str = "output_dir") -> None:
+    def __init__(
+        self, folder: Path, settings: dict[str, Any], argument: str = "output_dir", shared: Shared | None = None
+    ) -> None:
         """Args:
         folder: of the run; made if missing.
         settings: all that the results depend on; compared as JSON gives them back.
         argument: by which the caller knows the folder, for errors.
+        shared: the stages that other runs may use; by default none.
 
         Raises:
           ValueError: the folder holds a run with other settings.
@@ -46,6 +63,7 @@ class Stages:
                 )
         else:
             write_text(written, json.dumps(settings, indent=1, sort_keys=True))
+        self._settings, self._shared = settings, shared
         self._times = self.folder / "seconds.json"
 
     @property
@@ -59,7 +77,7 @@ class Stages:
 
     def cloud(self, name: str, make: Callable[[], CloudModel]) -> CloudModel:
         """The model of stage `name`."""
-        path = self.folder / name / "cloud.keras"
+        path = self._home(name) / name / "cloud.keras"
 
         def save(cloud: CloudModel, temporary: Path) -> None:
             cloud.save(temporary)
@@ -68,7 +86,7 @@ class Stages:
 
     def arrays(self, name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """The arrays of stage `name`."""
-        path = self.folder / f"{name}.npz"
+        path = self._home(name) / f"{name}.npz"
 
         def load(file: Path) -> dict[str, np.ndarray]:
             with np.load(file) as archive:
@@ -78,7 +96,7 @@ class Stages:
 
     def facts(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Plain JSON values of stage `name`."""
-        path = self.folder / f"{name}.json"
+        path = self._home(name) / f"{name}.json"
         return self._stage(
             name,
             path,
@@ -86,6 +104,14 @@ class Stages:
             lambda facts, file: file.write_text(json.dumps(facts, indent=1)),
             lambda file: json.loads(file.read_text()),
         )
+
+    def _home(self, name: str) -> Path:
+        """The folder of a stage: the run's own, or one for all runs that agree in what matters to it."""
+        if self._shared is None or name not in self._shared.independent_of:
+            return self.folder
+        matters = {key: self._settings[key] for key in self._settings.keys() - self._shared.independent_of[name]}
+        text = json.dumps(matters, sort_keys=True)
+        return self._shared.folder / hashlib.sha256(text.encode()).hexdigest()[:10]
 
     def _stage(
         self,

@@ -65,8 +65,7 @@ def export_bundle(
     _check_fit(cloud, catalogue, users, protocol)
     module = DeviceModule(cloud, sizes, training.optimizer, precision)
     model = convert(module, module.functions, precision)
-    subject = Subject(model, cloud, module, sizes, precision, seed)
-    checks = certify(subject)
+    subject, checks = certify(Subject(model, cloud, module, sizes, precision, seed))
     calls = subject.calls
     outputs = Candidate("tensorflow", delegate=False).run(model, calls)
     files = {

@@ -20,6 +20,7 @@ from export.runtimes import Candidate
 from export.subject import Call, Subject
 
 STEPS = 20  # training steps that are compared with TensorFlow
+STEPS_AGREE = f"{STEPS} training steps equal TensorFlow's"
 LONG = 100  # training steps after which nothing but the vector may have changed
 DIFFERENCES = (2e-3, 5e-4)  # steps of finite differences
 PERTURBED = 4  # entries of the vector that are checked by finite differences
@@ -148,7 +149,7 @@ def _steps(subject: Subject) -> Probe:
     worst = max(_difference(answers[at]["vector"], expected[at]["vector"].numpy()) for at in vectors)
     logits = expected[-1]["logits"].numpy()
     of_logits = _difference(answers[-1]["logits"], logits) / max(1.0, float(np.abs(logits).max()))
-    return _bounded(f"{STEPS} training steps equal TensorFlow's", max(worst, of_logits), subject.tolerance)
+    return _bounded(STEPS_AGREE, max(worst, of_logits), subject.tolerance)
 
 
 def _repeated(subject: Subject) -> Probe:

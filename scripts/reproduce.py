@@ -9,10 +9,11 @@
 
 A study is a list of cells: one model, or one run of device-cloud learning, on one protocol and seed. A finished cell
 lies in --work_dir and is found again by whatever needs it, so a killed study goes on where it was, and a second call
-with more seeds, tables or ablations trains only what is new. Then means, spreads over seeds and paired differences are
-written to results/NAME.json, to the sections between markers of docs/results.md, and to docs/figures/, all under
---output_dir. A --quick study trains for a few epochs, and leaves out Table 4 and Fig. 5's shorter intervals unless
-asked for: it shows that all works, not what is true, and writes under --work_dir.
+with more seeds, tables or ablations trains only what is new. What cells have in common, such as an ablation's baseline,
+is trained once and lies in --work_dir/running, which may be deleted when nothing runs. Then means, spreads over seeds
+and paired differences are written to results/NAME.json, to the sections between markers of docs/results.md, and to
+docs/figures/, all under --output_dir. A --quick study trains for a few epochs, and leaves out Table 4 and Fig. 5's
+shorter intervals unless asked for: it shows that all works, not what is true, and writes under --work_dir.
 """
 
 if not __package__:
@@ -72,7 +73,10 @@ def _run() -> None:
         return
     failed = []
     if _RUN.value:
-        failed = job.run(cells, lambda cell, folder: study.run_cell(cell, log, folder, job.identity, _QUICK.value))
+        shared = work / "running" / "shared"  # the baseline of an ablation's cells is one
+        failed = job.run(
+            cells, lambda cell, folder: study.run_cell(cell, log, folder, job.identity, _QUICK.value, shared)
+        )
     written = job.write(plans, log, _about())
     for path in written:
         print(f"wrote {path}")

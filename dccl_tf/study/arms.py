@@ -40,7 +40,9 @@ def settings_of(cell: Cell, quick: bool = False) -> dict[str, Any]:
     return settings
 
 
-def run_cell(cell: Cell, log: InteractionLog, folder: Path, identity: str, quick: bool = False) -> Judged:
+def run_cell(
+    cell: Cell, log: InteractionLog, folder: Path, identity: str, quick: bool = False, shared: Path | None = None
+) -> Judged:
     """Does a cell's job; a job that was killed goes on from `folder`.
 
     Args:
@@ -49,6 +51,7 @@ def run_cell(cell: Cell, log: InteractionLog, folder: Path, identity: str, quick
       folder: for checkpoints and stages; the caller deletes it when the result is safe.
       identity: of the log.
       quick: with the short settings.
+      shared: a folder for what cells of "dccl" have in common.
     """
     keras.backend.clear_session()
     if cell.job in NAMES:
@@ -59,10 +62,17 @@ def run_cell(cell: Cell, log: InteractionLog, folder: Path, identity: str, quick
     if cell.job == "rounds":
         return run_rounds(log, config, folder, identity)
     pictured = config == dccl_config(cell.protocol, cell.seed, quick=quick)
-    return run_dccl(log, config, folder, identity, pictured)
+    return run_dccl(log, config, folder, identity, pictured, shared)
 
 
-def run_dccl(log: InteractionLog, config: DcclConfig, folder: Path, identity: str, pictured: bool = False) -> Judged:
+def run_dccl(
+    log: InteractionLog,
+    config: DcclConfig,
+    folder: Path,
+    identity: str,
+    pictured: bool = False,
+    shared: Path | None = None,
+) -> Judged:
     """One run of Algorithm 1.
 
     Args:
@@ -71,8 +81,9 @@ def run_dccl(log: InteractionLog, config: DcclConfig, folder: Path, identity: st
       folder: of its stages.
       identity: of the log.
       pictured: whether the facts hold Fig. 6's user ("case") and Fig. 7's map ("map").
+      shared: a folder for what runs with other settings have in common.
     """
-    outcome = rounds.run(log, config, folder, identity)
+    outcome = rounds.run(log, config, folder, identity, shared)
     facts: dict[str, Any] = {"bundle_bytes": outcome.bundles[-1].size, "stage_seconds": outcome.seconds}
     facts["open_gates"] = {
         name: float(vectors.gates.mean()) for name, (_, vectors) in outcome.models().items() if vectors is not None

@@ -9,7 +9,7 @@ from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.schema import Catalogue
 from device_runtime import load_runtime
 from export.certificate import CertificateError, certify
-from export.checks import of_the_file
+from export.checks import STEPS_AGREE, Check, of_the_file
 from export.convert import convert
 from export.device_module import DeviceModule
 from export.operator_versions import too_new
@@ -138,6 +138,27 @@ def test_training_that_changes_more_than_the_vector_fails(cloud):  # X5, as batc
     with pytest.raises(CertificateError) as error:
         certify(subject(cloud, Forgetful(cloud, SIZES)), HERE)
     assert "nothing but the vector changes in 100 steps" in failed(error.value.checks)
+
+
+@pytest.mark.parametrize(
+    ("name", "kinked", "drawn"),
+    [(STEPS_AGREE, {0, 1}, [0, 1, 2]), (STEPS_AGREE, {0, 1, 2}, [0, 1, 2]), ("infer equals Keras", {0}, [0])],
+)
+def test_golden_rows_at_a_kink_are_drawn_again(cloud, monkeypatch, name, kinked, drawn):
+    one, seeds = subject(cloud, model=b"-"), []
+
+    def of_a_runtime(drawn: Subject, candidate: Candidate) -> list[Check]:
+        seeds.append(drawn.seed)
+        return [Check(f"{name} ({candidate.name})", drawn.seed not in kinked, "1e-3", "at most 1e-5")]
+
+    monkeypatch.setattr("export.certificate.of_the_file", lambda subject: [])
+    monkeypatch.setattr("export.certificate.of_a_runtime", of_a_runtime)
+    if set(drawn) <= kinked:
+        with pytest.raises(CertificateError, match=name):
+            certify(one, HERE)
+    else:
+        assert certify(one, HERE)[0].seed == drawn[-1]
+    assert seeds == drawn
 
 
 def test_dropout_of_the_cloud_is_off_in_the_file(bundle, cloud):  # X5: the fixture's model has dropout 0.5

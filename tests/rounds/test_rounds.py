@@ -1,11 +1,14 @@
 """Algorithm 1 end to end on a small made-up log: the same again, resumed after a kill, refused with other settings."""
 
 import dataclasses
+from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 
 from dccl_tf import rounds
+from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.synthetic import synthetic_log
 from dccl_tf.evaluate import NextEvaluator
 from dccl_tf.findings import protocol_results
@@ -13,7 +16,7 @@ from dccl_tf.fleet import FleetVectors
 from dccl_tf.run_config import DcclConfig, device_data, split_log, untrained
 from dccl_tf.study.arms import judged as judged_cell
 from dccl_tf.study.arms import models_by_round
-from dccl_tf.trainer import TrainConfig
+from dccl_tf.trainer import History, TrainConfig
 from export.runtimes import Candidate
 
 CONFIG = DcclConfig(
@@ -80,6 +83,44 @@ def test_killed_run_resumes_to_the_same_numbers(log_and_oracle, finished, tmp_pa
     resumed = judged(rounds.run(log_and_oracle[0], CONFIG, tmp_path, "log"))
     for name, values in judged(finished[1]).items():
         np.testing.assert_allclose(resumed[name], values, atol=1e-6, err_msg=name)
+
+
+def test_runs_share_what_does_not_depend_on_how_they_differ(log_and_oracle, tmp_path, monkeypatch):
+    trained = []
+
+    def untaught(*args, name: str, **options) -> History:
+        trained.append(name)
+        return History([0.5], [0.5], 0)
+
+    def named(run: rounds._Run, cloud: CloudModel, number: int, parent: bytes) -> SimpleNamespace:
+        bundle = SimpleNamespace(identity=bytes([number]) * 32)
+        run.store.register_bundle(bundle.identity, cloud.metapatch.length)
+        return bundle
+
+    monkeypatch.setattr(rounds._Run, "export", named)
+    monkeypatch.setattr(rounds, "pretrain", untaught)
+    monkeypatch.setattr(rounds, "learn_jointly", untaught)
+
+    def run(name: str, **changes) -> list[str]:
+        trained.clear()
+        config = dataclasses.replace(CONFIG, devices=0, **changes)
+        rounds.run(log_and_oracle[0], config, tmp_path / name, "log", tmp_path / "shared")
+        return trained
+
+    assert run("first") == ["pretrain", "din", "same_data0-gone-on", "same_data0-anew", "distill0"]
+    assert run("other teachers", beta=5.0) == ["distill0"]
+    assert run("other sizes", metapatch_length=6) == ["pretrain", "distill0"]
+
+
+def test_the_baseline_begins_the_same_whatever_the_sizes_of_metapatches(log_and_oracle):
+    def made(length: int) -> CloudModel:
+        keras.utils.set_random_seed(0)
+        return untrained(log_and_oracle[0], dataclasses.replace(CONFIG, metapatch_length=length))
+
+    first, second = made(4), made(6)
+    for ours, theirs in zip(first.din.get_weights(), second.din.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert first.metapatch.length != second.metapatch.length
 
 
 def test_other_settings_in_one_folder_are_refused(log_and_oracle, finished):
