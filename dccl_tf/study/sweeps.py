@@ -40,7 +40,10 @@ SWEEPS = {
     "K": Sweep("Length of the metapatch, K", _values("metapatch_length", 4, 8, 16, 32, 64)),
     "bottleneck": Sweep("Width of the bottleneck, R, at every junction", _everywhere("bottlenecks", 4, 8, 16, 32)),
     "beta": Sweep("Weight of the teachers, beta (Eq. 5 and 7)", _values("beta", 0.0, 0.01, 0.1, 0.3, 1.0)),
-    "width": Sweep("Width of the item vectors: what a phone stores", _values("item_width", 32, 64, 128)),
+    "width": Sweep(
+        "Width of the item vectors, which a phone stores; each with the training that suits its DIN",
+        (("32", (("item_width", 32), ("pretraining", None), ("closing", None))), ("128", ())),
+    ),
     "history": Sweep("Length of the history that a model sees, T", _values("history_length", 10, 20, 50, 100)),
     "upgrade": Sweep(
         "What happens to a vector when a new bundle comes", _values("after_upgrade", "reset", "keep", "rebase")
