@@ -190,8 +190,7 @@ def main(_: list[str]) -> None:
         told = f"{samples / wall:10,.0f} samples/s {1e3 * wall:10.1f} ms a step"
         print(f"  {name:34} {told}; of plain: {ratios['wall']:.2f} wall, {ratios['cpu']:.2f} CPU")
     if _OUTPUT.value:
-        versions = programs.provenance("benchmarks/distill.py")["versions"]
-        found = {"source": log.source, "protocol": _PROTOCOL.value, "versions": versions}
+        found = {"source": log.source, "protocol": _PROTOCOL.value} | programs.provenance("benchmarks/distill.py")
         Path(_OUTPUT.value).write_text(json.dumps(jsonable(found | {"batch": sizes, "ways": rows}), indent=1) + "\n")
 
 

@@ -47,7 +47,7 @@ from dccl_tf.study.statistics import difference, summary
 from dccl_tf.teachers import PersonalModels, Uploads, personal_models
 from dccl_tf.trust import Trust, replayed
 from dccl_tf.vectors import Limits, UploadedVectors
-from scripts import flags_data
+from scripts import flags_data, programs
 
 _PROTOCOL = flags.DEFINE_enum("protocol", "liked", ["next", "liked"], "What the samples are.")
 _STAGE = flags.DEFINE_enum("stage", "distill", ["distill", "rehearse"], "How the cloud learns from the vectors.")
@@ -216,7 +216,8 @@ def main(_: list[str]) -> None:
             print(line)
     if _OUTPUT.value:
         about = {"dataset": flags.FLAGS.dataset, "source": log.source, "protocol": _PROTOCOL.value, "seeds": seeds}
-        about |= {"stage": _STAGE.value, "beta": _BETA.value, "epochs": _EPOCHS.value, "metrics": table}
+        about |= {"stage": _STAGE.value, "beta": _BETA.value, "epochs": _EPOCHS.value}
+        about |= programs.provenance("benchmarks/poison.py") | {"metrics": table}
         Path(_OUTPUT.value).write_text(json.dumps(jsonable(about), indent=1) + "\n")
 
 

@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 # Read when TensorFlow is imported, so set before any module that imports it.
@@ -13,6 +14,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 from absl import app, flags, logging
+
+PLACES = ("--data_dir", "--work_dir", "--output_dir", "--output")  # flags that say where files lie
 
 python_logging.getLogger("tensorflow").setLevel(python_logging.ERROR)  # it warns of every new shape of a batch
 
@@ -51,7 +54,8 @@ def run(name: str, argv: list[str], work: Callable[[], Any]) -> int:
 
 
 def provenance(name: str) -> dict[str, Any]:
-    """What a file of results tells beside its figures: the command that made it, and the versions at work."""
+    """What a file of results tells beside its figures: the command that made it, without the places of files, on which
+    no figure depends; the versions at work; and the day."""
     versions = {"python": platform.python_version(), "machine": platform.machine()}
     for package in (
         "tensorflow",
@@ -67,4 +71,9 @@ def provenance(name: str) -> dict[str, Any]:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return {"command": " ".join([name, *sys.argv[1:]]), "versions": versions}
+    words = sys.argv[1:]
+    for place in PLACES:
+        if place in words:
+            del words[words.index(place) : words.index(place) + 2]
+        words = [word for word in words if not word.startswith(f"{place}=")]
+    return {"command": " ".join([name, *words]), "versions": versions, "date": date.today().isoformat()}

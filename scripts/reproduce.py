@@ -19,7 +19,6 @@ shorter intervals unless asked for: it shows that all works, not what is true, a
 if not __package__:
     import _root  # noqa: F401 (run by its path)
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +76,7 @@ def _run() -> None:
         failed = job.run(
             cells, lambda cell, folder: study.run_cell(cell, log, folder, job.identity, _QUICK.value, shared)
         )
-    written = job.write(plans, log, _about())
+    written = job.write(plans, log, programs.provenance("dccl-reproduce"))
     for path in written:
         print(f"wrote {path}")
     if written:
@@ -108,16 +107,6 @@ def _seeds() -> tuple[int, ...]:
     if not seeds or min(seeds) < 0:
         raise ValueError(f"seeds: expected whole numbers of at least 0, got {','.join(_SEEDS.value) or 'none'}")
     return seeds
-
-
-def _about() -> dict[str, Any]:
-    """The command, without the places of files, on which no result depends; and versions."""
-    words = sys.argv[1:]
-    for place in ("--data_dir", "--work_dir", "--output_dir"):
-        if place in words:
-            del words[words.index(place) : words.index(place) + 2]
-        words = [word for word in words if not word.startswith(f"{place}=")]
-    return programs.provenance("dccl-reproduce") | {"command": " ".join(["dccl-reproduce", *words])}
 
 
 def cli() -> None:

@@ -73,5 +73,6 @@ class Results:
     settings: dict[str, Any]  # of each protocol
     versions: dict[str, str]
     command: str
+    date: str  # 2026-01-31
     seconds: float
     protocols: dict[str, ProtocolResults] = field(default_factory=dict)

@@ -50,7 +50,16 @@ def results() -> Results:
         seconds={"pretrain": 1.5},
     )  # fmt: skip
     return Results(
-        "ml-100k", "somewhere", {"users": 50}, 0, {"beta": 0.1}, {"python": "3"}, "dccl-run", 9.0, {"liked": liked}
+        dataset="ml-100k",
+        source="somewhere",
+        counts={"users": 50},
+        seed=0,
+        settings={"beta": 0.1},
+        versions={"python": "3"},
+        command="dccl-run",
+        date="2026-01-31",
+        seconds=9.0,
+        protocols={"liked": liked},
     )
 
 
