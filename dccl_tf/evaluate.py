@@ -16,7 +16,7 @@ from dccl_tf.data.batches import point_rows
 from dccl_tf.data.negatives import evaluation_negatives
 from dccl_tf.data.schema import InteractionLog, Span
 from dccl_tf.data.synthetic import Oracle
-from dccl_tf.metrics import hit_rate, log_loss, ndcg, user_auc
+from dccl_tf.metrics import group_auc, hit_rate, log_loss, ndcg, user_auc
 from dccl_tf.training_data import TrainingData
 
 UserValues = dict[str, np.ndarray]  # metric -> [U], NaN for users that it does not count
@@ -173,8 +173,10 @@ class LikedEvaluator:
         sizes = np.bincount(users, minlength=count)
         with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: users without items do not count
             mean_loss = np.bincount(users, weights=log_loss(labels, logits), minlength=count) / sizes
+        auc = user_auc(users, labels, logits, count)
         return {
-            "macro_auc/liked": user_auc(users, labels, logits, count),
+            "macro_auc/liked": auc,
+            "group_auc/liked": group_auc(auc, sizes),
             "log_loss/liked": mean_loss,
             "neg_log_loss/liked": -mean_loss,
         }

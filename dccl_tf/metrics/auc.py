@@ -44,22 +44,22 @@ def user_auc(users: np.ndarray, labels: np.ndarray, scores: np.ndarray, count: i
         return np.where((liked > 0) & (others > 0), wins / (liked * others), np.nan)
 
 
-def group_auc(auc: np.ndarray, samples: np.ndarray) -> float:
-    """The users' AUCs weighted by their numbers of samples (GAUC of Zhou et al., 2018).
+def group_auc(auc: np.ndarray, samples: np.ndarray) -> np.ndarray:
+    """Values [U] whose mean over the users that count is GAUC, their AUCs weighted by samples (Zhou et al., 2018).
+
+    So GAUC has intervals and paired differences like every metric that is a mean over users.
 
     Args:
       auc: [U], NaN for users to leave out.
-      samples: [U], at least 0.
-
-    Returns:
-      NaN if no user with samples counts.
+      samples: [U], at least 0; users without samples do not count.
     """
     auc, samples = np.asarray(auc, float), checks.numbers("samples", samples)
     checks.same_shape("samples", samples, like=auc)
     if (samples < 0).any():
         raise ValueError(f"samples: expected at least 0, got {samples.min()}")
     counts = ~np.isnan(auc) & (samples > 0)
-    return float(np.average(auc[counts], weights=samples[counts])) if counts.any() else float("nan")
+    mean = samples[counts].mean() if counts.any() else np.nan
+    return np.where(counts, auc * samples / mean, np.nan)
 
 
 def _tied_ranks(users: np.ndarray, scores: np.ndarray) -> np.ndarray:

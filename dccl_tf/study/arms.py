@@ -18,7 +18,7 @@ from dccl_tf import baselines, findings, rounds, run_config
 from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.schema import InteractionLog
 from dccl_tf.evaluate import Evaluator, LikedEvaluator, Scorer, UserValues, Vectors
-from dccl_tf.metrics import expected_calibration_error, group_auc
+from dccl_tf.metrics import expected_calibration_error
 from dccl_tf.progress import progress
 from dccl_tf.run_config import DcclConfig
 from dccl_tf.study.cells import Cell, Judged
@@ -133,11 +133,7 @@ def judged(evaluator: Evaluator, models: dict[str, Model], facts: dict[str, Any]
         found = evaluator(model, vectors)
         values[name] = {metric: one for metric, one in found.items() if not metric.startswith("neg_")}
         if isinstance(evaluator, LikedEvaluator):
-            users, labels, logits = evaluator.logits(model, vectors)
-            samples = np.bincount(users, minlength=len(evaluator.log.users))
-            totals[name] = {
-                "group_auc/liked": group_auc(found["macro_auc/liked"], samples),
-                "calibration_error/liked": expected_calibration_error(labels, logits),
-            }
+            _, labels, logits = evaluator.logits(model, vectors)
+            totals[name] = {"calibration_error/liked": expected_calibration_error(labels, logits)}
         logging.info("%s: %s", name, ", ".join(f"{m} {np.nanmean(v):.4f}" for m, v in values[name].items()))
     return Judged(values, totals, facts)

@@ -66,12 +66,15 @@ def test_what_is_wrong_is_named(arguments, message):
         user_auc(*arguments, 2)
 
 
-def test_group_auc_weighs_by_samples():
-    assert group_auc(np.array([1.0, 0.5, np.nan]), np.array([1, 3, 9])) == pytest.approx((1.0 + 1.5) / 4)
+def test_the_mean_of_group_auc_weighs_users_by_samples():
+    # Of the two users that count, with 2 samples on average: (1 * 1 + 0.5 * 3) / 4 = 0.625.
+    values = group_auc(np.array([1.0, 0.5, np.nan, 0.7]), np.array([1, 3, 9, 0]))
+    np.testing.assert_allclose(values, [0.5, 0.75, np.nan, np.nan])
+    assert np.nanmean(values) == pytest.approx(0.625)
 
 
-def test_group_auc_of_nobody_is_nan():
-    assert np.isnan(group_auc([np.nan, 0.5], [3, 0]))
+def test_group_auc_of_nobody_counts_nobody():
+    assert np.isnan(group_auc([np.nan, 0.5], [3, 0])).all()
 
 
 def test_group_auc_refuses_negative_numbers_of_samples():

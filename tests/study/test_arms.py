@@ -23,8 +23,8 @@ def test_a_baseline_is_trained_and_judged_by_its_name(log, tmp_path):
 
 def test_under_liked_there_are_totals_too_and_no_metric_twice(log, tmp_path):
     found = arms.run_cell(Cell("made-up", "liked", 0, "mf", (("epochs", 1),)), log, tmp_path, "log")
-    assert set(found.values["MF"]) == {"macro_auc/liked", "log_loss/liked"}
-    assert set(found.totals["MF"]) == {"group_auc/liked", "calibration_error/liked"}
+    assert set(found.values["MF"]) == {"macro_auc/liked", "group_auc/liked", "log_loss/liked"}
+    assert set(found.totals["MF"]) == {"calibration_error/liked"}
     assert 0 < found.totals["MF"]["calibration_error/liked"] < 1
 
 
