@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from device_runtime import Bundle, Device, PersonalizeConfig, Runtime, read_outline, training_schedule
-from device_runtime.weighing import log_loss
+from device_runtime.learning.weighing import log_loss
 
 clock = time.thread_time
 

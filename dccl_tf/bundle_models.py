@@ -11,7 +11,7 @@ import tensorflow as tf
 from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.schema import InteractionLog
 from device_runtime import Bundle
-from device_runtime.goldens import to_array
+from device_runtime.bundle.goldens import to_array
 
 TOLERANCE = 1e-2  # of a logit: float16 constants, kernels of another processor; another model is off by far more
 

@@ -8,17 +8,23 @@
     ids, scores = device.rank(candidates, k=10)
     device.send("https://collector.example")    # about 240 bytes; waits on the disk until they have arrived
 
-Names are imported on first use, so that `import device_runtime` costs next to nothing.
+Names are imported on first use, so that `import device_runtime` costs next to nothing. A folder imports only from those
+before it: `interpreter`, `bundle`, `log`, `state`, `learning`, `upgrade`, `cloud`; `device` puts them together.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from device_runtime.bundle import Bundle
-    from device_runtime.delivery import Delivery, Retries
+    from device_runtime.bundle.bundle import Bundle
+    from device_runtime.bundle.goldens import GoldenResult, replay_goldens
+    from device_runtime.bundle.vocabulary import Vocabulary
+    from device_runtime.cloud.delivery import Delivery, Retries
+    from device_runtime.cloud.download import fetch_bundle
+    from device_runtime.cloud.privacy import UploadNoise
+    from device_runtime.cloud.registration import register
+    from device_runtime.cloud.transport import Answer, HttpTransport, Transport
     from device_runtime.device import Device
-    from device_runtime.download import fetch_bundle
     from device_runtime.errors import (
         BundleError,
         DeviceError,
@@ -32,18 +38,13 @@ if TYPE_CHECKING:
         UnsupportedOperatorError,
         UploadError,
     )
-    from device_runtime.events import Event
-    from device_runtime.goldens import GoldenResult, replay_goldens
-    from device_runtime.opening import Opening
-    from device_runtime.operators import OperatorUse, read_operators, read_outline
-    from device_runtime.personalize import PersonalizeConfig, Report
-    from device_runtime.privacy import UploadNoise
-    from device_runtime.registration import register
-    from device_runtime.runtime import Runtime, load_runtime
-    from device_runtime.samples import LogLimits
-    from device_runtime.schedule import heldout_rows, training_schedule
-    from device_runtime.transport import Answer, HttpTransport, Transport
-    from device_runtime.vocabulary import Vocabulary
+    from device_runtime.interpreter.operators import OperatorUse, read_operators, read_outline
+    from device_runtime.interpreter.runtime import Runtime, load_runtime
+    from device_runtime.learning.personalize import PersonalizeConfig, Report
+    from device_runtime.learning.schedule import heldout_rows, training_schedule
+    from device_runtime.log.events import Event
+    from device_runtime.log.samples import LogLimits
+    from device_runtime.upgrade.opening import Opening
 
 __all__ = [
     "Answer",
@@ -85,10 +86,15 @@ __all__ = [
 ]
 
 _MODULES = {
-    "bundle": ("Bundle",),
-    "delivery": ("Delivery", "Retries"),
+    "bundle.bundle": ("Bundle",),
+    "bundle.goldens": ("GoldenResult", "replay_goldens"),
+    "bundle.vocabulary": ("Vocabulary",),
+    "cloud.delivery": ("Delivery", "Retries"),
+    "cloud.download": ("fetch_bundle",),
+    "cloud.privacy": ("UploadNoise",),
+    "cloud.registration": ("register",),
+    "cloud.transport": ("Answer", "HttpTransport", "Transport"),
     "device": ("Device",),
-    "download": ("fetch_bundle",),
     "errors": (
         "BundleError",
         "DeviceError",
@@ -102,18 +108,13 @@ _MODULES = {
         "UnsupportedOperatorError",
         "UploadError",
     ),
-    "events": ("Event",),
-    "goldens": ("GoldenResult", "replay_goldens"),
-    "opening": ("Opening",),
-    "operators": ("OperatorUse", "read_operators", "read_outline"),
-    "personalize": ("PersonalizeConfig", "Report"),
-    "privacy": ("UploadNoise",),
-    "registration": ("register",),
-    "runtime": ("Runtime", "load_runtime"),
-    "samples": ("LogLimits",),
-    "schedule": ("heldout_rows", "training_schedule"),
-    "transport": ("Answer", "HttpTransport", "Transport"),
-    "vocabulary": ("Vocabulary",),
+    "interpreter.operators": ("OperatorUse", "read_operators", "read_outline"),
+    "interpreter.runtime": ("Runtime", "load_runtime"),
+    "learning.personalize": ("PersonalizeConfig", "Report"),
+    "learning.schedule": ("heldout_rows", "training_schedule"),
+    "log.events": ("Event",),
+    "log.samples": ("LogLimits",),
+    "upgrade.opening": ("Opening",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -22,9 +22,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from device_runtime.bundle import Bundle
+from device_runtime.bundle.bundle import Bundle
 from device_runtime.device import Device
-from device_runtime.personalize import PersonalizeConfig
+from device_runtime.learning.personalize import PersonalizeConfig
 
 
 def run_jobs(bundle: Bundle, jobs: Iterable[dict[str, Any]], runtime: str = "auto") -> Iterator[dict[str, Any]]:

@@ -20,22 +20,22 @@ from typing import Any
 
 import numpy as np
 
-from device_runtime.bundle import Bundle
-from device_runtime.delivery import Delivery, Retries
+from device_runtime.bundle.bundle import Bundle
+from device_runtime.bundle.vocabulary import RawId
+from device_runtime.cloud.delivery import Delivery, Retries
+from device_runtime.cloud.privacy import UploadNoise
+from device_runtime.cloud.sender import Sender
+from device_runtime.cloud.transport import Transport
 from device_runtime.errors import DeviceError, InputError
-from device_runtime.events import Event
-from device_runtime.folder import STATE, StateFolder
-from device_runtime.in_use import InUse
-from device_runtime.interactions import interactions
-from device_runtime.opening import Opening, check_policy
-from device_runtime.ownership import Owner
-from device_runtime.personalize import OnStep, PersonalizeConfig, Report, ShouldStop
-from device_runtime.privacy import UploadNoise
-from device_runtime.rows import encode_history
-from device_runtime.samples import LogLimits
-from device_runtime.sender import Sender
-from device_runtime.transport import Transport
-from device_runtime.vocabulary import RawId
+from device_runtime.learning.personalize import OnStep, PersonalizeConfig, Report, ShouldStop
+from device_runtime.learning.rows import encode_history
+from device_runtime.log.events import Event
+from device_runtime.log.interactions import interactions
+from device_runtime.log.samples import LogLimits
+from device_runtime.state.folder import STATE, StateFolder
+from device_runtime.state.ownership import Owner
+from device_runtime.upgrade.in_use import InUse
+from device_runtime.upgrade.opening import Opening, check_policy
 
 _LARGEST = float(np.finfo(np.float32).max)
 

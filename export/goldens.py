@@ -3,7 +3,7 @@
 import numpy as np
 
 from dccl_tf.models.din import DinConfig
-from device_runtime.goldens import to_tensors
+from device_runtime.bundle.goldens import to_tensors
 from export.device_module import Sizes
 from protos import dccl_pb2
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device_runtime import load_runtime
-from device_runtime.goldens import to_array
-from device_runtime.providers import is_installed
-from device_runtime.replay import answer
+from device_runtime.bundle.goldens import to_array
+from device_runtime.bundle.replay import answer
+from device_runtime.interpreter.providers import is_installed
 from export.goldens import Arrays, as_message
 from protos import dccl_pb2
 
@@ -62,7 +62,7 @@ class Candidate:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "model.tflite")
             path.write_bytes(model)
-            command = [sys.executable, "-m", "device_runtime.replay", str(path), f"--runtime={self.runtime}"]
+            command = [sys.executable, "-m", "device_runtime.bundle.replay", str(path), f"--runtime={self.runtime}"]
             done = subprocess.run(
                 command if self.delegate else [*command, "--no_delegate"],
                 input=calls.SerializeToString(),

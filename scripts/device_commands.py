@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from device_runtime import Device, HttpTransport, InputError, Retries, fetch_bundle, read_operators, register
-from device_runtime.goldens import worst_of_each
-from device_runtime.self_test import self_test as run_self_test
+from device_runtime.bundle.goldens import worst_of_each
+from device_runtime.bundle.self_test import self_test as run_self_test
 from scripts import flags_device as values
 
 

@@ -92,7 +92,7 @@ def _on_paper(bundle: "Bundle") -> list[Verdict]:
 
 def _replayed(results: "list[GoldenResult]") -> list[Verdict]:
     """A verdict for each signature, by its worst output."""
-    from device_runtime.goldens import worst_of_each
+    from device_runtime.bundle.goldens import worst_of_each
 
     return [
         (f"golden calls of {one.signature}", one.passed, f"{one.difference:.1e}, at most {one.tolerance:.0e}")

@@ -7,7 +7,7 @@ bash scripts/make_venv.sh .venv-tflite --editable '.[device]' pytest hypothesis
 bash scripts/make_venv.sh .venv-litert --editable '.[litert]' pytest hypothesis
 for folder in .venv-tflite .venv-litert; do
   "$folder/bin/python" - <<'PYTHON'
-import importlib.metadata, importlib.util, numpy, device_runtime.providers as providers
+import importlib.metadata, importlib.util, numpy, device_runtime.interpreter.providers as providers
 if importlib.util.find_spec("tensorflow"):
     raise SystemExit("error: expected an environment without TensorFlow, got one with it; delete the folder and try again")
 runtime = providers.find_provider()

@@ -9,11 +9,11 @@ import numpy as np
 from benchmarks.faults.mutations import damaged, hostile
 from benchmarks.faults.workshop import KEY, Accepted, Workshop, lives, receipt_of
 from device_runtime import Device, DeviceError, PersonalizeConfig, replay_goldens
-from device_runtime.delivery import Retries
-from device_runtime.goldens import to_array
-from device_runtime.privacy import UploadNoise
-from device_runtime.samples import LogLimits
-from device_runtime.transport import Answer
+from device_runtime.bundle.goldens import to_array
+from device_runtime.cloud.delivery import Retries
+from device_runtime.cloud.privacy import UploadNoise
+from device_runtime.cloud.transport import Answer
+from device_runtime.log.samples import LogLimits
 from protos import dccl_pb2
 
 

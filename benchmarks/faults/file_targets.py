@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.faults.mutations import damaged, hostile_json
 from benchmarks.faults.workshop import KEY, Accepted, Workshop, lives
 from device_runtime import Bundle, Device, DeviceError, load_runtime, read_outline, replay_goldens
-from device_runtime.bundle import HASHES, MANIFEST
+from device_runtime.bundle.bundle import HASHES, MANIFEST
 from protos import dccl_pb2
 from protos.signing import verify
 

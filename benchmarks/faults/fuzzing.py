@@ -36,7 +36,7 @@ def by_reason(failures: list[dict[str, Any]]) -> dict[str, list[int]]:
     """The numbers of the cases that failed in the same place, by that place."""
     cases: dict[str, list[int]] = {}
     for failure in failures:
-        places = re.findall(r'File ".*/device_runtime/(\w+\.py)", line (\d+)', failure["detail"])
+        places = re.findall(r'File ".*/device_runtime/([\w/]+\.py)", line (\d+)', failure["detail"])
         error = (failure["detail"].strip().splitlines() or [""])[-1].partition(":")[0]
         where = f"{failure['what']} at {':'.join(places[-1]) if places else '?'}: {error[:200]}"
         cases.setdefault(where, []).append(failure["case"])

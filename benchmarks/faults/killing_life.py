@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from device_runtime import Device, DeviceError, PersonalizeConfig
-from device_runtime.samples import LogLimits
-from device_runtime.transport import Answer
+from device_runtime.cloud.transport import Answer
+from device_runtime.log.samples import LogLimits
 from protos import dccl_pb2
 
 KEY = b"k" * 32

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from device_runtime.providers import find_provider
+from device_runtime.interpreter.providers import find_provider
 
 
 def write(path: Path, argv: Sequence[str], facts: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.faults import call_targets, file_targets
 from benchmarks.faults.workshop import Accepted, Workshop
-from device_runtime.bundle import MANIFEST
+from device_runtime.bundle.bundle import MANIFEST
 
 
 def run_case(workshop: Workshop, target: str, case: int) -> str:

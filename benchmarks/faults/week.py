@@ -41,7 +41,7 @@ from dccl_tf.data.movielens import load_movielens
 from dccl_tf.data.schema import InteractionLog, Split
 from dccl_tf.data.sequences import split_liked
 from device_runtime import Bundle
-from device_runtime.weighing import log_loss
+from device_runtime.learning.weighing import log_loss
 
 ROOT = Path(__file__).parents[2]
 DAYS = 7

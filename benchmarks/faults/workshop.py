@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from device_runtime import Bundle, Device, PersonalizeConfig, load_runtime
-from device_runtime.delivery import Retries
-from device_runtime.transport import Answer
+from device_runtime.cloud.delivery import Retries
+from device_runtime.cloud.transport import Answer
 from protos import dccl_pb2
 
 KEY = b"k" * 32

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from device_runtime import Bundle, Device, load_runtime
-from device_runtime.goldens import to_array, to_tensors
-from device_runtime.schedule import mix64
+from device_runtime.bundle.goldens import to_array, to_tensors
+from device_runtime.learning.schedule import mix64
 from protos import dccl_pb2
 from tests.device.bundles import successor
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from device_runtime import Device
-from device_runtime.state import DeviceState, load_state
+from device_runtime.state.device_state import DeviceState, load_state
 from protos import dccl_pb2
 from protos.signing import verify
 from tests.android.exchange import BUNDLE, DEVICE_ID, KEY, PROFILE

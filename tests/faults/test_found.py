@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from device_runtime import Bundle, BundleError, Device, InputError, PersonalizeConfig, StateError, load_runtime
-from device_runtime.samples import LogLimits
+from device_runtime.log.samples import LogLimits
 
 
 @pytest.fixture

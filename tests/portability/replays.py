@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from device_runtime.goldens import to_array, to_tensors
+from device_runtime.bundle.goldens import to_array, to_tensors
 from protos import dccl_pb2
 
 ROOT = Path(__file__).parents[2]
@@ -33,8 +33,8 @@ def training():
 
 
 def answers(command, calls):
-    """What `device_runtime.replay`, started by a command, answers."""
-    command = [*command, "-m", "device_runtime.replay", str(BUNDLE / "model.tflite")]
+    """What `device_runtime.bundle.replay`, started by a command, answers."""
+    command = [*command, "-m", "device_runtime.bundle.replay", str(BUNDLE / "model.tflite")]
     done = subprocess.run(command, input=calls.SerializeToString(), capture_output=True, cwd=ROOT, timeout=300)
     assert done.returncode == 0, done.stderr.decode()
     return dccl_pb2.Goldens.FromString(done.stdout)

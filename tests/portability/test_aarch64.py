@@ -21,7 +21,7 @@ def python(runtime):
 
 
 def test_it_is_the_machine_that_was_meant(runtime):
-    program = "import platform; from device_runtime.providers import find_provider; p = find_provider()\n"
+    program = "import platform; from device_runtime.interpreter.providers import find_provider; p = find_provider()\n"
     program += "print(platform.machine(), p.name)"
     done = subprocess.run([*python(runtime), "-c", program], capture_output=True, text=True, cwd=replays.ROOT)
     assert done.stdout.split() == ["aarch64", runtime], done.stderr

@@ -2,8 +2,8 @@
 //
 //   node replay.mjs MODEL < calls.json > answers.json
 //
-// Calls and answers are `dccl.Goldens` in protobuf's JSON form, as those of `python -m device_runtime.replay` are in its
-// binary form.
+// Calls and answers are `dccl.Goldens` in protobuf's JSON form, as those of `python -m device_runtime.bundle.replay` are
+// in its binary form.
 
 import {createRequire} from 'node:module';
 import {readFile} from 'node:fs/promises';

@@ -15,7 +15,7 @@ data class Evidence(
 /**
  * All that a device remembers besides its log.
  *
- * The file has the same bytes as that of the Python runtime (`device_runtime/state.py`), little-endian: 8 bytes
+ * The file has the same bytes as that of the Python runtime (`device_runtime/state/device_state.py`), little-endian: 8 bytes
  * "DCCLDEV\0", uint32 schema, uint32 K, uint32 length of the JSON that follows, the JSON, float32 [4, K] (vector, first
  * moment, second moment, anchor), SHA-256 of all that is before it.
  */

@@ -1,0 +1,1 @@
+"""What passes between a device and the collector: registration, bundles, and uploads with their noise."""

@@ -1,0 +1,128 @@
+"""A bundle from the collector, gone on with where a connection broke off (docs/protocol.md, "The collector")."""
+
+import glob
+import http.client
+import os
+import re
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import BinaryIO
+
+from device_runtime.cloud.transport import NoRedirect, checked_address
+from device_runtime.errors import DownloadError, InputError, StorageError
+
+PATH = "/v1/bundle"
+LARGEST = 1 << 30  # bytes of a bundle
+_CHUNK = 64 * 1024
+_HEX = re.compile("[0-9a-f]{64}")
+
+
+def fetch_bundle(
+    url: str,
+    path: str | Path,
+    device_id: str | None = None,
+    holding: bytes = b"",
+    timeout: float = 10.0,
+    insecure: bool = False,
+) -> Path | None:
+    """Downloads the newest bundle that the cloud has for a device; `Device.upgrade` then verifies and takes it.
+
+    One attempt: what has arrived when a connection breaks stays beside `path`, and the next call goes on from there.
+
+    Args:
+      url: the collector's address, https://... or of this machine itself; without a path, the path is `/v1/bundle`.
+        Redirects are not followed.
+      path: the zip file to write, whole or not at all.
+      device_id: decides whether this device is among the first of a staged rollout; without it only what is for all.
+      holding: identity of the bundle in use.
+      timeout: seconds without a byte after which the attempt has failed.
+      insecure: allows http:// to other machines.
+
+    Returns:
+      `path`; None if `holding` is the newest one, or there is none yet.
+
+    Raises:
+      InputError: the address or an argument is not as above.
+      DownloadError: no answer, another answer, or the connection broke off; call again to go on.
+      StorageError: `path` cannot be written.
+    """
+    address, path = checked_address(url, PATH, insecure), Path(path)
+    if not isinstance(holding, bytes) or len(holding) not in (0, 32):
+        raise InputError(f"holding: expected the 32 bytes of a bundle's identity or none, got {holding!r}")
+    headers = {"Dccl-Device-Id": device_id} if device_id else {}
+    if holding:
+        headers["If-None-Match"] = f'"{holding.hex()}"'
+    begun = _begun(path)
+    if begun:
+        headers |= {"Range": f"bytes={begun.stat().st_size}-", "If-Range": f'"{_identity(begun)}"'}
+    try:
+        request = urllib.request.Request(address, headers=headers)
+        with urllib.request.build_opener(NoRedirect()).open(request, timeout=timeout) as answer:
+            part = _receive(answer, path, begun)
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code in (304, 404):
+                return None
+            if error.code == 416 and begun:  # what is here is no beginning of what is there
+                begun.unlink()
+            raise DownloadError(f"{address}: expected a bundle, got HTTP {error.code}; call again later") from error
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
+        raise DownloadError(f"{address}: the bundle did not arrive ({error}); call again to go on") from error
+    os.replace(part, path)
+    for other in _parts(path):  # of bundles that are no longer the newest
+        other.unlink()
+    return path
+
+
+def _receive(answer: http.client.HTTPResponse, path: Path, begun: Path | None) -> Path:
+    """Writes the body to the file of its bundle; returns that file, whole."""
+    identity = answer.headers.get("ETag", "").strip('"')
+    if not _HEX.fullmatch(identity):
+        raise DownloadError(f"ETag: expected a bundle's identity, got {identity!r}; is this a collector's address?")
+    part = path.with_name(f"{path.name}.{identity}.part")
+    goes_on = answer.status == 206 and part == begun
+    if answer.status != 200 and not goes_on:
+        raise DownloadError(f"{path.name}: expected HTTP 200, got {answer.status}; call again later")
+    size = int(answer.headers["Content-Length"]) if "Content-Length" in answer.headers else None
+    try:
+        file = part.open("ab" if goes_on else "wb")
+    except OSError as error:
+        raise StorageError(f"{part}: cannot be written ({error.strerror})") from error
+    with file:
+        arrived = _copy(answer, file)
+    if size is not None and arrived != size:
+        raise DownloadError(
+            f"{path.name}: the connection broke off after {arrived} of {size} bytes; call again to go on"
+        )
+    return part
+
+
+def _copy(answer: http.client.HTTPResponse, file: BinaryIO) -> int:
+    """Bytes written."""
+    arrived = 0
+    while chunk := answer.read(_CHUNK):
+        try:
+            file.write(chunk)
+        except OSError as error:
+            raise StorageError(f"{file.name}: cannot be written ({error.strerror})") from error
+        arrived += len(chunk)
+        if file.tell() > LARGEST:
+            raise DownloadError(
+                f"{file.name}: expected a bundle of at most {LARGEST} bytes; is this a collector's address?"
+            )
+    return arrived
+
+
+def _begun(path: Path) -> Path | None:
+    """The newest unfinished download to `path`."""
+    return max(_parts(path), key=lambda part: part.stat().st_mtime, default=None)
+
+
+def _parts(path: Path) -> list[Path]:
+    found = path.parent.glob(f"{glob.escape(path.name)}.*.part")
+    return [part for part in found if _HEX.fullmatch(_identity(part))]
+
+
+def _identity(part: Path) -> str:
+    return part.name.split(".")[-2]

@@ -1,0 +1,1 @@
+"""From the log to a trained vector, and the evidence that opens its gate."""

@@ -1,0 +1,1 @@
+"""What a device writes down in its database: interactions, events, and the uploads that wait."""
