@@ -208,11 +208,7 @@ class Din(keras.Model):
             with tf.name_scope(layer.name):  # by which an export says what stands in its way
                 hidden = self.activation(layer(self.dropout(hidden, training=training)))
                 hidden = apply_patch(hidden, at.get(index), gate)
-        logits = self.logit(hidden)
-        if logits.shape.rank == 2:
-            return tf.reshape(logits, [-1])
-        rows = logits.shape[1]
-        return tf.reshape(logits, [-1, tf.shape(logits)[1] if rows is None else rows])
+        return one_a_row(self.logit(hidden))
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, "config": asdict(self.config)}
@@ -221,3 +217,11 @@ class Din(keras.Model):
     def from_config(cls, config: dict[str, Any]) -> "Din":
         fields = {key: tuple(v) if isinstance(v, list) else v for key, v in config.pop("config").items()}
         return cls(DinConfig(**fields), **config)
+
+
+def one_a_row(logits: tf.Tensor) -> tf.Tensor:
+    """Logits [N, 1] or [B, N, 1] without their last axis, whether N is known or not."""
+    if logits.shape.rank == 2:
+        return tf.reshape(logits, [-1])
+    rows = logits.shape[1]
+    return tf.reshape(logits, [-1, tf.shape(logits)[1] if rows is None else rows])

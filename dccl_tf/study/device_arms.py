@@ -6,6 +6,7 @@ and a fleet an arm. `sweeps` says which arms there are and what tables show them
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,21 +63,25 @@ def run_devices(
     """
     split = split_log(log, config)
     valid, test = evaluators(log, split, config)
-    stages = Stages(folder, asdict(config) | {"data": identity})
+    told = {"data": identity, "arms": {name: asdict(arm) for name, arm in arms.items()}}
+    stages = Stages(folder, asdict(config) | told)
 
-    def make() -> CloudModel:
+    def learned() -> CloudModel:
         model = Rehearsal.untrained(log, config)
         learn_jointly(model, log, config, joined(split, "all"), valid, checkpoint_dir=stages.checkpoints("joint"))
         return model.cloud
 
-    cloud = stages.cloud("joint", make)
+    cloud = stages.cloud("joint", learned)
     data = device_data(log, config, split, config.rounds - 1)
     models: dict[str, tuple[CloudModel, Vectors | None]] = {CLOUD_ALONE: (cloud, None)}
     facts: dict[str, Any] = {}
-    for name, arm in arms.items():
+    for number, (name, arm) in enumerate(arms.items()):
         logging.info("Devices: %s", name)
         theirs, start = _beginning(cloud, arm, log, config)
-        tried = [(setting, _personal(theirs, start, data, setting)) for setting in arm.settings(config.fleet)]
+        tried = []
+        for trial, setting in enumerate(arm.settings(config.fleet)):
+            make = partial(_personal, theirs, start, data, setting)
+            tried.append((setting, Vectors(**stages.arrays(f"arm{number}-{trial}", make))))
         taken, vectors = max(tried, key=lambda one: validation(valid, theirs, one[1])) if len(tried) > 1 else tried[0]
         models[name] = theirs, vectors
         facts[name] = {"floats": theirs.metapatch.length, "open": float(vectors.gates.mean())} | {
@@ -105,6 +110,9 @@ def _beginning(
     return cloud, begin[arm.start]()
 
 
-def _personal(cloud: CloudModel, start: np.ndarray, data: list[TrainingData], config: FleetConfig) -> Vectors:
+def _personal(
+    cloud: CloudModel, start: np.ndarray, data: list[TrainingData], config: FleetConfig
+) -> dict[str, np.ndarray]:
+    """Fields of the devices' `Vectors`."""
     devices = fleet.personalize(cloud, data, config, start=start)
-    return Vectors(devices.vectors, devices.gates)
+    return {"theta": devices.vectors, "gates": devices.gates}

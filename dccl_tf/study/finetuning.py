@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from dccl_tf.cloud_model import CloudModel
 from dccl_tf.metapatch import Patch, Patches
-from dccl_tf.models.din import Din
+from dccl_tf.models.din import Din, one_a_row
 
 LAYERS = ("last", "head")
 
@@ -81,7 +81,7 @@ class TunedDin(Din):
                 response = tf.matmul(hidden, change[0]) + change[1][..., None, :]
                 output += response if gate is None else gate * response
             hidden = output if layer is self.logit else self.activation(output)
-        return tf.reshape(hidden, [-1] if hidden.shape.rank == 2 else [-1, hidden.shape[1]])
+        return one_a_row(hidden)
 
 
 def free_patches(cloud: CloudModel) -> CloudModel:

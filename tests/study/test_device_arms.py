@@ -16,7 +16,8 @@ CONFIG = DcclConfig(
     history_length=8,
     metapatch_length=4,
     pretraining=TrainConfig(epochs=2, learning_rate=0.01),
-    fleet=FleetConfig(epochs=2, pull=16.0, gate_margin=-1000.0),
+    # In three parts, whose graphs are compiled for any number of rows.
+    fleet=FleetConfig(epochs=2, pull=16.0, gate_margin=-1000.0, devices_at_once=16),
 )
 ARMS = {
     "default": DeviceArm(),
