@@ -6,6 +6,8 @@ logits = cloud(batch, theta=vectors)           # f^(m), a personal model for eac
 cloud.save("cloud.keras"); keras.saving.load_model("cloud.keras")
 """
 
+import hashlib
+import json
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -23,9 +25,13 @@ from dccl_tf.models.din import Din
 class CloudModel(keras.Model):
     """f (`din`), Theta (`metapatch`) and U (`encoder`) of the paper."""
 
-    def __init__(self, din: Din, metapatch: MetaPatch, encoder: AuxEncoder, **kwargs: Any) -> None:
+    def __init__(self, din: Din, metapatch: MetaPatch, encoder: AuxEncoder, data: str = "", **kwargs: Any) -> None:
+        """Args:
+        din, metapatch, encoder: f, Theta and U.
+        data: `names_of` what the model numbers; empty: not known.
+        """
         super().__init__(**kwargs)
-        self.din, self.metapatch, self.encoder = din, metapatch, encoder
+        self.din, self.metapatch, self.encoder, self.data = din, metapatch, encoder, data
         self.built = True
 
     @classmethod
@@ -41,7 +47,7 @@ class CloudModel(keras.Model):
         """A model whose sizes fit the data. length is K, bottlenecks are R of each junction."""
         din = Din.for_data(catalogue, users, **din_choices)
         metapatch = MetaPatch(length, din.config.junction_widths, bottlenecks, junctions)
-        return cls(din, metapatch, AuxEncoder(length, din.config.profile_sizes))
+        return cls(din, metapatch, AuxEncoder(length, din.config.profile_sizes), data=names_of(catalogue, users))
 
     def call(
         self,
@@ -69,6 +75,17 @@ class CloudModel(keras.Model):
         """`call` without dropout, compiled once a shape: for evaluation."""
         return tf.function(lambda inputs, theta=None, gate=None: self(inputs, theta, gate))
 
+    def check_made_for(self, catalogue: Catalogue, users: Users, name: str = "the model") -> None:
+        """Raises ValueError unless the model's numbers of items and profile values mean those of these data.
+
+        A catalogue of the same size with other items, or with the same in another order, raises no error anywhere else.
+        """
+        if self.data and self.data != names_of(catalogue, users):
+            raise ValueError(
+                f"checkpoint: expected a model of this log's {len(catalogue)} items and profile fields, got {name}, "
+                "made for others; give the log that it was trained on, with the same filters and id types"
+            )
+
     def copy(self) -> "CloudModel":
         """A model of its own with the same weights."""
         twin = self.from_config(self.get_config())
@@ -77,9 +94,18 @@ class CloudModel(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         parts = {"din": self.din, "metapatch": self.metapatch, "encoder": self.encoder}
-        return {"name": self.name} | {k: keras.saving.serialize_keras_object(v) for k, v in parts.items()}
+        return {"name": self.name, "data": self.data} | {
+            k: keras.saving.serialize_keras_object(v) for k, v in parts.items()
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "CloudModel":
         parts = {k: keras.saving.deserialize_keras_object(config.pop(k)) for k in ("din", "metapatch", "encoder")}
         return cls(**parts, **config)
+
+
+def names_of(catalogue: Catalogue, users: Users) -> str:
+    """SHA-256 of all that a model knows by number: item ids, and fields of the profile with their values."""
+    fields = [(field.name, field.values) for field in users.fields]
+    told = json.dumps([list(map(str, catalogue.ids.tolist())), fields])
+    return hashlib.sha256(told.encode()).hexdigest()

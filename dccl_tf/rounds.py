@@ -23,13 +23,14 @@ from dccl_tf import fleet, real_devices
 from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.schema import InteractionLog, Span, Split
 from dccl_tf.evaluate import Evaluator, Vectors, validation
+from dccl_tf.files import write_text
 from dccl_tf.fleet import FleetConfig, FleetVectors
 from dccl_tf.momodistill import distill_cloud, learn_basis
 from dccl_tf.pretrain import pretrain
 from dccl_tf.real_devices import RealDevices
 from dccl_tf.rehearsal import Rehearsal, learn_jointly
 from dccl_tf.run_config import DcclConfig, device_data, evaluators, split_log, training_data, untrained
-from dccl_tf.stages import Shared, Stages, write_text
+from dccl_tf.stages import Shared, Stages
 from dccl_tf.teachers import PersonalModels, Uploads, personal_models
 from dccl_tf.trainer import History, TrainConfig
 from dccl_tf.training_data import TrainingData

@@ -11,7 +11,6 @@ stages = Stages(folder, settings, shared=Shared(folder_of_all_runs, {"baseline":
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Set
@@ -23,6 +22,7 @@ import keras
 import numpy as np
 
 from dccl_tf.cloud_model import CloudModel
+from dccl_tf.files import whole, write_text
 
 
 @dataclass(frozen=True)
@@ -126,16 +126,8 @@ class Stages:
         path.parent.mkdir(parents=True, exist_ok=True)
         began = time.perf_counter()
         result = make()
-        temporary = path.with_name(f"unfinished-{path.name}")
-        save(result, temporary)
-        write_text(self._times, json.dumps(self.seconds | {name: round(time.perf_counter() - began, 2)}, indent=1))
-        os.replace(temporary, path)
+        with whole(path) as temporary:
+            save(result, temporary)
+            write_text(self._times, json.dumps(self.seconds | {name: round(time.perf_counter() - began, 2)}, indent=1))
         shutil.rmtree(self.checkpoints(name), ignore_errors=True)
         return result
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file so that a kill leaves the old or the new one."""
-    temporary = path.with_name(f"unfinished-{path.name}")
-    temporary.write_text(text)
-    os.replace(temporary, path)

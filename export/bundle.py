@@ -108,6 +108,10 @@ def _check_fit(cloud: CloudModel, catalogue: Catalogue, users: Users, protocol: 
     sizes = tuple(field.size for field in users.fields)
     if sizes != tuple(config.profile_sizes):
         raise ExportError(f"users: expected profile fields of {tuple(config.profile_sizes)} values, got {sizes}")
+    try:
+        cloud.check_made_for(catalogue, users)
+    except ValueError as error:
+        raise ExportError(str(error)) from error
 
 
 def _vocabulary(catalogue: Catalogue) -> dccl_pb2.Vocabulary:

@@ -29,8 +29,6 @@ def _run() -> None:
         raise ValueError("checkpoint: expected a .keras file, got none")
     if bool(_STORE.value) != bool(_BUNDLE.value):
         raise ValueError(f"store, bundle: expected both or neither, got {_STORE.value} and {_BUNDLE.value}")
-    import keras
-
     from dccl_tf import run_config
     from dccl_tf.evaluate import Vectors
     from dccl_tf.metrics import estimate
@@ -39,9 +37,10 @@ def _run() -> None:
     from dccl_tf.vectors import newest_vectors
     from device_runtime import Bundle
 
-    config = flags_model.config(flags.FLAGS, _PROTOCOL.value)
+    cloud = flags_model.load_checkpoint(_CHECKPOINT.value)
+    config = flags_model.config_of(flags.FLAGS, _PROTOCOL.value, cloud, _CHECKPOINT.value)
     log, _ = flags_data.load_log(flags.FLAGS)
-    cloud = keras.saving.load_model(_CHECKPOINT.value)
+    cloud.check_made_for(log.catalogue, log.users, _CHECKPOINT.value)
     judge = run_config.evaluators(log, run_config.split_log(log, config), config)[_SPAN.value == "test"]
     models = {"cloud": None}
     if _STORE.value:

@@ -50,20 +50,17 @@ def verify(path: Path) -> None:
     """Replays what can be replayed without TensorFlow, and prints it.
 
     Raises:
+      DeviceError: the bundle cannot be opened or run.
       ValueError: a check failed.
     """
     from device_runtime import Bundle, load_runtime, replay_goldens
-    from device_runtime.errors import DeviceError
 
-    try:
-        bundle = Bundle.open(path)
-        print(f"bundle {bundle.identity.hex()[:16]}, {bundle.size:,} bytes")
-        checks = [("hashes of all files", True, ""), *_on_paper(bundle)]
-        runtime = load_runtime(bundle.model)
-        print(f"runtime {runtime.name} {runtime.version}")
-        checks += _replayed(replay_goldens(bundle, runtime))
-    except DeviceError as error:
-        raise ValueError(str(error)) from error
+    bundle = Bundle.open(path)
+    print(f"bundle {bundle.identity.hex()[:16]}, {bundle.size:,} bytes")
+    checks = [("hashes of all files", True, ""), *_on_paper(bundle)]
+    runtime = load_runtime(bundle.model)
+    print(f"runtime {runtime.name} {runtime.version}")
+    checks += _replayed(replay_goldens(bundle, runtime))
     width = max(len(name) for name, _, _ in checks)
     for name, passed, detail in checks:
         print(f"  {'passed' if passed else 'FAILED'}  {name:{width}}  {detail}".rstrip())
@@ -101,18 +98,14 @@ def _replayed(results: "list[GoldenResult]") -> list[Verdict]:
 
 
 def _export() -> None:
-    import keras
-
-    import dccl_tf.cloud_model  # noqa: F401 (registers the classes of the file)
     from export import Sizes, export_bundle
     from scripts import flags_data, flags_model
 
     values = flags.FLAGS
-
     log, _ = flags_data.load_log(values)
-    cloud = keras.saving.load_model(_CHECKPOINT.value)
+    cloud = flags_model.load_checkpoint(_CHECKPOINT.value)
     protocol = _PROTOCOL.value or ("liked" if cloud.din.config.history_labels else "next")
-    config = flags_model.config(values, protocol)
+    config = flags_model.config_of(values, protocol, cloud, _CHECKPOINT.value)
     bundle = export_bundle(
         cloud,
         Path(_OUTPUT.value),

@@ -28,13 +28,17 @@ def _run() -> None:
             f"bundle, output: expected a bundle and a file that ends in .parquet, got {_BUNDLES.value} and "
             f"{_OUTPUT.value}"
         )
-    from dccl_tf.vectors import VectorStore
+    from dccl_tf.vectors import newest_vectors
     from dccl_tf.vectors.parquet import write_vectors
     from device_runtime import Bundle
 
-    store = VectorStore.open(_STORE.value)
-    identities = [Bundle.open(path).identity for path in _BUNDLES.value]
-    count = write_vectors(_OUTPUT.value, {identity: store.newest(identity) for identity in identities})
+    newest = newest_vectors(_STORE.value)
+    found = {identity: newest(identity) for identity in (Bundle.open(path).identity for path in _BUNDLES.value)}
+    if not any(map(len, found.values())):
+        raise ValueError(
+            f"store: expected vectors of a bundle of {', '.join(_BUNDLES.value)} in {_STORE.value}, got none"
+        )
+    count = write_vectors(_OUTPUT.value, found)
     print(f"wrote {_OUTPUT.value}: {count} vectors")
 
 

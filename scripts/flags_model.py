@@ -1,6 +1,7 @@
 """The flags that size and train a model, shared by the programs of the cloud, and the configuration they make."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from absl import flags
 
@@ -93,6 +94,41 @@ def config(values: flags.FlagValues, protocol: str):  # noqa: ANN201 (a DcclConf
         precision=values.precision,
         runtime=values.runtime,
     )
+
+
+def load_checkpoint(path: str):  # noqa: ANN201 (a CloudModel, whose module imports TensorFlow)
+    """The cloud model in a .keras file.
+
+    Raises:
+      ValueError: there is none.
+    """
+    import keras
+
+    from dccl_tf.cloud_model import CloudModel
+
+    if not Path(path).is_file():
+        raise ValueError(f"checkpoint: expected the .keras file of a cloud model, got {path}, where there is none")
+    cloud = keras.saving.load_model(path)
+    if not isinstance(cloud, CloudModel):
+        raise ValueError(f"checkpoint: expected a cloud model, got a {type(cloud).__name__} in {path}")
+    return cloud
+
+
+def config_of(values: flags.FlagValues, protocol: str, cloud, path: str):  # noqa: ANN001, ANN201 (as above)
+    """As `config`, with the history length of a checkpoint.
+
+    Raises:
+      ValueError: a flag asks for another one, or the protocol's samples do not fit the model.
+    """
+    din = cloud.din.config
+    if values["history_length"].present and values.history_length != din.history_length:
+        raise ValueError(
+            f"history_length: expected {din.history_length}, as {path} was made with, got {values.history_length}"
+        )
+    if din.history_labels != (protocol == "liked"):
+        other = "liked" if din.history_labels else "next"
+        raise ValueError(f"protocol: expected {other}, for which {path} was made, got {protocol}")
+    return replace(config(values, protocol), history_length=din.history_length)
 
 
 def _numbers(name: str, words: list[str]) -> tuple[int, ...]:

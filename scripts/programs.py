@@ -15,6 +15,8 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 from absl import app, flags, logging
 
+from device_runtime.errors import DeviceError
+
 PLACES = ("--data_dir", "--work_dir", "--output_dir", "--output")  # flags that say where files lie
 
 python_logging.getLogger("tensorflow").setLevel(python_logging.ERROR)  # it warns of every new shape of a batch
@@ -47,7 +49,7 @@ def run(name: str, argv: list[str], work: Callable[[], Any]) -> int:
         if len(argv) > 1:
             raise ValueError(f"expected flags alone, got {' '.join(argv[1:])}")
         work()
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, DeviceError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
     return 0

@@ -25,6 +25,7 @@ from absl import flags
 from scripts import flags_data, flags_model, flags_spark, programs
 
 if TYPE_CHECKING:
+    from dccl_tf.cloud_model import CloudModel
     from dccl_tf.run_config import DcclConfig
     from device_runtime import Bundle
 
@@ -50,12 +51,16 @@ def _run() -> None:
         vectors = Path(store)
         if vectors.exists():
             raise ValueError(f"store: expected a new .parquet file, got {vectors}, which exists; delete it first")
-    config = flags_model.config(flags.FLAGS, _PROTOCOL.value)
-    bundle = Bundle.open(_BUNDLE.value)
+        vectors.parent.mkdir(parents=True, exist_ok=True)
+    from dccl_tf.bundle_models import check_exported_from
+
+    bundle, cloud = Bundle.open(_BUNDLE.value), flags_model.load_checkpoint(_CHECKPOINT.value)
+    check_exported_from(bundle, cloud, _CHECKPOINT.value)
+    config = flags_model.config_of(flags.FLAGS, _PROTOCOL.value, cloud, _CHECKPOINT.value)
     with tempfile.TemporaryDirectory() as folder:
         written = vectors or Path(folder) / "vectors.parquet"
         train = _with_spark if flags_spark.ENGINE.value == "spark" else _in_process
-        train(config, bundle, written, Path(folder))
+        train(config, cloud, bundle, written, Path(folder))
         from dccl_tf.fleet_uploads import load_fleet, summary
 
         found = summary(written)
@@ -69,19 +74,18 @@ def _run() -> None:
             print(f"uploads: {dict(load_fleet(written, opened))}")
 
 
-def _in_process(config: "DcclConfig", bundle: "Bundle", output: Path, _: Path) -> None:
-    import keras
-
+def _in_process(config: "DcclConfig", cloud: "CloudModel", bundle: "Bundle", output: Path, _: Path) -> None:
     from dccl_tf import fleet, fleet_uploads, real_devices, run_config
 
     log, _ = flags_data.load_log(flags.FLAGS)
+    cloud.check_made_for(log.catalogue, log.users, _CHECKPOINT.value)
     data = run_config.device_data(log, config, run_config.split_log(log, config), config.rounds - 1)
-    devices = fleet.personalize(keras.saving.load_model(_CHECKPOINT.value), data, config.fleet)
+    devices = fleet.personalize(cloud, data, config.fleet)
     names = [real_devices.device_id(user) for user in range(len(log.users))]
     fleet_uploads.write_fleet(output, fleet_uploads.fleet_batch(bundle.identity, names, devices, _SEQUENCE.value))
 
 
-def _with_spark(config: "DcclConfig", bundle: "Bundle", output: Path, folder: Path) -> None:
+def _with_spark(config: "DcclConfig", _: "CloudModel", bundle: "Bundle", output: Path, folder: Path) -> None:
     from dccl_tf.data.sequence_files import write_sequences
     from dccl_tf.spark.fleet import simulate
 

@@ -56,11 +56,11 @@ def _run() -> None:
     if not _MODEL.value:
         raise ValueError("model: expected one of mf, fm, neumf, deepfm, sasrec, din, got none")
     from dccl_tf import baselines, tuning
+    from dccl_tf.files import write_text
     from dccl_tf.metrics import estimate
     from dccl_tf.report import jsonable
     from dccl_tf.report.numbers import cell
     from dccl_tf.run_config import DcclConfig, split_log
-    from dccl_tf.stages import write_text
 
     began = time.perf_counter()
     model, protocol, seed = _MODEL.value, _PROTOCOL.value, _SEED.value

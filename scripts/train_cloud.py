@@ -19,7 +19,9 @@ vectors are trusted.
 if not __package__:
     import _root  # noqa: F401 (run by its path)
 
-from dataclasses import asdict
+import hashlib
+import json
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,10 +31,12 @@ from absl import flags
 from scripts import flags_data, flags_model, programs
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from dccl_tf.cloud_model import CloudModel
     from dccl_tf.data.schema import InteractionLog
     from dccl_tf.run_config import DcclConfig
-    from dccl_tf.teachers import PersonalModels
+    from dccl_tf.teachers import PersonalModels, Uploads
 
 _STAGE = flags.DEFINE_enum("stage", "pretrain", ["pretrain", "rehearse", "distill", "basis"], "What to learn.")
 _PROTOCOL = flags.DEFINE_enum("protocol", "next", ["next", "liked"], "What the samples are.")
@@ -89,8 +93,11 @@ def _check_flags() -> None:
         raise ValueError(f"checkpoint: --stage=basis expects the .keras file to go on from, got {len(checkpoints)}")
     elif stage == "pretrain" and (len(checkpoints) > 1 or bundles):
         raise ValueError("checkpoint, bundle: --stage=pretrain expects at most one checkpoint and no bundle")
+    if stage in ("pretrain", "basis") and _STORE.value:
+        raise ValueError(f"store: --stage={stage} learns from no vectors, expected none, got {_STORE.value}")
     if _REPLAY.value and _LEAST_GAIN.value is None:
         raise ValueError("replay: expected --least_gain beside it, got none")
+    Path(_OUTPUT.value).parent.mkdir(parents=True, exist_ok=True)
 
 
 def _train(chief: bool) -> str:
@@ -99,20 +106,26 @@ def _train(chief: bool) -> str:
 
     from dccl_tf import run_config
     from dccl_tf.evaluate import validation
+    from dccl_tf.files import whole
     from dccl_tf.momodistill import distill_cloud, learn_basis
     from dccl_tf.pretrain import pretrain
     from dccl_tf.rehearsal import Rehearsal, learn_jointly
 
-    stage, config = _STAGE.value, flags_model.config(flags.FLAGS, _PROTOCOL.value)
+    stage, paths = _STAGE.value, _CHECKPOINTS.value
+    clouds = [flags_model.load_checkpoint(path) for path in paths]
     log, _ = flags_data.load_log(flags.FLAGS)
+    config = flags_model.config(flags.FLAGS, _PROTOCOL.value)
+    if clouds and stage != "rehearse":  # which learns anew
+        config = flags_model.config_of(flags.FLAGS, _PROTOCOL.value, clouds[-1], paths[-1])
+        clouds[-1].check_made_for(log.catalogue, log.users, paths[-1])
     split = run_config.split_log(log, config)
     span = run_config.joined(split, _SPAN.value or ("rounds" if stage == "distill" else "pretrain"))
     data = run_config.training_data(log, config, span, config.seed)
     judge = run_config.evaluators(log, split, config)[0]
-    work = _work_folder(log, config, chief)
+    sources = _sources(clouds, log)
+    work = _work_folder(log, config, sources, chief)
     folders = {"checkpoint_dir": work and work / "checkpoint", "log_dir": work and work / "tensorboard"}
-    clouds = [keras.saving.load_model(path) for path in _CHECKPOINTS.value]
-    teachers = _teachers(clouds, log, config) if _BUNDLES.value else None
+    teachers = _teachers(sources, log, config) if sources else None
     keras.utils.set_random_seed(config.seed)
     if stage == "rehearse":
         student = Rehearsal.untrained(log, config)
@@ -132,35 +145,45 @@ def _train(chief: bool) -> str:
             learn_basis(cloud, data, teachers, config.basis, simulate=False, **basis)
     if not chief:
         return "done; the first worker writes the model"
-    cloud.save(_OUTPUT.value)
+    with whole(Path(_OUTPUT.value)) as file:
+        cloud.save(file)
     return f"wrote {_OUTPUT.value}; validation {judge.selection_metric} {validate():.4f}"
 
 
-def _teachers(clouds: "list[CloudModel]", log: "InteractionLog", config: "DcclConfig") -> "PersonalModels":
-    """The personal models of all bundles."""
-    from dccl_tf import run_config
+def _sources(clouds: "list[CloudModel]", log: "InteractionLog") -> "list[Uploads]":
+    """The newest vectors of each bundle, with the model that it was exported from."""
     from dccl_tf.bundle_models import check_exported_from, items_of
-    from dccl_tf.teachers import Uploads, personal_models
-    from dccl_tf.trust import Trust, replayed
+    from dccl_tf.teachers import Uploads
     from dccl_tf.vectors import newest_vectors
     from device_runtime import Bundle
 
-    trust = Trust(_NORM_CLIP.value, _LEAST_GAIN.value, _CONFIDENCE.value)
+    if not _BUNDLES.value:
+        return []
     newest, sources = newest_vectors(_STORE.value), []
     for bundle, cloud, path in zip(map(Bundle.open, _BUNDLES.value), clouds, _CHECKPOINTS.value, strict=True):
         check_exported_from(bundle, cloud, path)
-        uploaded, items = newest(bundle.identity), items_of(bundle, log)
-        if _REPLAY.value:
-            if items is not None:
-                raise ValueError(f"replay: expected the catalogue of the log in {bundle.path}, got another")
-            samples = run_config.device_data(log, config, run_config.split_log(log, config), config.rounds - 1)
-            uploaded = replayed(uploaded, cloud, samples, config.fleet)
-        sources.append(Uploads(cloud, uploaded, items))
+        items = items_of(bundle, log)
+        if _REPLAY.value and items is not None:
+            raise ValueError(f"replay: expected the catalogue of the log in {bundle.path}, got another")
+        sources.append(Uploads(cloud, newest(bundle.identity), items))
+    return sources
+
+
+def _teachers(sources: "list[Uploads]", log: "InteractionLog", config: "DcclConfig") -> "PersonalModels":
+    """The personal models of all bundles."""
+    from dccl_tf import run_config
+    from dccl_tf.teachers import personal_models
+    from dccl_tf.trust import Trust, replayed
+
+    trust = Trust(_NORM_CLIP.value, _LEAST_GAIN.value, _CONFIDENCE.value)
+    if _REPLAY.value:
+        samples = run_config.device_data(log, config, run_config.split_log(log, config), config.rounds - 1)
+        sources = [replace(one, uploaded=replayed(one.uploaded, one.cloud, samples, config.fleet)) for one in sources]
     return personal_models(sources, len(log.users), trust)
 
 
-def _work_folder(log: "InteractionLog", config: "DcclConfig", chief: bool) -> Path | None:
-    """Of this stage, which no run with other settings continues; None: nothing is kept."""
+def _work_folder(log: "InteractionLog", config: "DcclConfig", sources: "list[Uploads]", chief: bool) -> Path | None:
+    """Of this stage, which no run with other settings, models or vectors continues; None: nothing is kept."""
     from dccl_tf.data.storage import log_identity
     from dccl_tf.stages import Stages
 
@@ -168,10 +191,20 @@ def _work_folder(log: "InteractionLog", config: "DcclConfig", chief: bool) -> Pa
         return None
     folder = Path(_WORK_DIR.value) / _STAGE.value
     if chief:
-        own = (_SPAN, _CHECKPOINTS, _BUNDLES, _STORE, _NORM_CLIP, _LEAST_GAIN, _REPLAY, _CONFIDENCE)
-        settings = {flag.name: flag.value for flag in own}
-        Stages(folder, asdict(config) | settings | {"data": log_identity(log)}, argument="work_dir")
+        settings = {flag.name: flag.value for flag in (_SPAN, _NORM_CLIP, _LEAST_GAIN, _REPLAY, _CONFIDENCE)}
+        settings["data"] = log_identity(log)
+        settings["checkpoint"] = [_digest(Path(path).read_bytes()) for path in _CHECKPOINTS.value]
+        settings["store"] = [
+            _digest(json.dumps(one.uploaded.device_ids).encode(), one.uploaded.sequences, one.uploaded.vectors)
+            for one in sources
+        ]
+        Stages(folder, asdict(config) | settings, argument="work_dir")
     return folder
+
+
+def _digest(*parts: "bytes | np.ndarray") -> str:
+    """A few digits of the SHA-256 of bytes and arrays."""
+    return hashlib.sha256(b"".join(bytes(part) for part in parts)).hexdigest()[:16]
 
 
 def cli() -> None:

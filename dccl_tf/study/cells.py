@@ -6,7 +6,6 @@ default makes a new cell instead of a mixture of old and new, and a killed study
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from dccl_tf.evaluate import UserValues
+from dccl_tf.files import whole, write_text
 from dccl_tf.report import jsonable
-from dccl_tf.stages import write_text
 
 Changes = tuple[tuple[str, Any], ...]  # dotted name of a setting, and its value
 
@@ -68,9 +67,8 @@ class CellFolder:
             for model, values in judged.values.items()
             for metric, one in values.items()
         }
-        temporary = path.with_name(f"unfinished-{path.stem}.npz")
-        np.savez_compressed(temporary, **arrays)
-        os.replace(temporary, path.with_suffix(".npz"))
+        with whole(path.with_suffix(".npz")) as temporary:
+            np.savez_compressed(temporary, **arrays)
         told = {"cell": str(cell), "settings": settings, "totals": judged.totals, "facts": judged.facts} | about
         write_text(path, json.dumps(jsonable(told), indent=1))
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dccl_tf.stages import write_text
+from dccl_tf.files import write_text
 
 BEGINNING = "# Results\n"
 

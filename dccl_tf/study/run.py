@@ -15,10 +15,10 @@ import keras
 from absl import logging
 
 from dccl_tf.data.schema import InteractionLog
+from dccl_tf.files import write_text
 from dccl_tf.progress import progress
 from dccl_tf.report import jsonable
 from dccl_tf.report.drawing import standalone
-from dccl_tf.stages import write_text
 from dccl_tf.study.cells import Cell, CellFolder, Judged
 from dccl_tf.study.collect import Collector, Table
 from dccl_tf.study.figures import FigurePlan

@@ -34,8 +34,12 @@ _VERSION = sql.table("alembic_version", sql.column("version_num"))
 _one_migration = threading.Lock()  # Alembic keeps its context in globals
 
 
-def open_engine(url: str) -> sql.Engine:
+def open_engine(url: str, create: bool = True) -> sql.Engine:
     """An engine of a database whose tables are up to date.
+
+    Args:
+      url: of the database.
+      create: whether a file that is not there is made.
 
     Raises:
       ValueError: `url` is none, or its database cannot be opened.
@@ -47,6 +51,8 @@ def open_engine(url: str) -> sql.Engine:
         patience = _PATIENCE.get(address.get_backend_name())
         if patience is None:
             raise ValueError(f"url: expected a database of {' or '.join(_PATIENCE)}, got {address.get_backend_name()}")
+        if not create and address.get_backend_name() == "sqlite" and not Path(address.database or "").is_file():
+            raise ValueError(f"url: expected a vector store, got nothing at {address.database or 'sqlite://'}")
         engine = sql.create_engine(
             address.update_query_dict(patience | dict(address.query)), pool_pre_ping=bool(patience)
         )

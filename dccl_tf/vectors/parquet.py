@@ -6,13 +6,17 @@ them.
 """
 
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.dataset
 import pyarrow.parquet
+from absl import logging
 
+from dccl_tf.files import whole
 from dccl_tf.vectors.store import UploadedVectors
 
 SCHEMA = pa.schema(
@@ -39,7 +43,7 @@ def write_vectors(path: str | Path, by_bundle: Mapping[bytes, UploadedVectors]) 
     Returns:
       Number of vectors.
     """
-    with pyarrow.parquet.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+    with whole(Path(path)) as file, pyarrow.parquet.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
         for identity, uploaded in by_bundle.items():
             writer.write_table(_table(identity, uploaded))
     return sum(len(uploaded) for uploaded in by_bundle.values())
@@ -47,6 +51,8 @@ def write_vectors(path: str | Path, by_bundle: Mapping[bytes, UploadedVectors]) 
 
 def read_vectors(path: str | Path, bundle: bytes) -> UploadedVectors:
     """Each device's newest vector that was trained on a bundle, as `VectorStore.newest` gives them.
+
+    Rows that no store would have taken, without an id or with a vector that is not finite, are told and left out.
 
     Raises:
       FileNotFoundError: there is nothing at `path`.
@@ -59,27 +65,42 @@ def read_vectors(path: str | Path, bundle: bytes) -> UploadedVectors:
         table = files.to_table(columns=SCHEMA.names, filter=pyarrow.dataset.field("bundle") == bundle).cast(SCHEMA)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
         raise ValueError(f"vectors: expected the columns {', '.join(SCHEMA.names)} in {path}, got {error}") from error
+    table = _sound(table, path, bundle)
     frame = table.select(["device_id", "sequence"]).to_pandas()
     newest = frame.sort_values(["device_id", "sequence"], kind="stable").drop_duplicates("device_id", keep="last")
     table = table.take(newest.index.to_numpy())
-    vectors = table["vector"].combine_chunks()
-    lengths = np.unique(vectors.value_lengths().to_numpy(zero_copy_only=False))
-    if len(lengths) > 1:
-        raise ValueError(f"vectors: expected one length for all of bundle {bundle.hex()[:16]}, got {lengths.tolist()}")
-    flat = vectors.flatten().to_numpy(zero_copy_only=False)
 
     def numbers(name: str) -> np.ndarray:
         return table[name].to_numpy()
 
     return UploadedVectors(
         device_ids=table["device_id"].to_pylist(),
-        vectors=flat.astype(np.float32).reshape(len(table), -1) if len(table) else np.zeros((0, 0), np.float32),
+        vectors=_vectors(table),
         samples=numbers("samples"),
         gates=numbers("gate").astype(np.float32),
         cloud_loss=numbers("cloud_loss"),
         personal_loss=numbers("personal_loss"),
         sequences=numbers("sequence"),
     )
+
+
+def _sound(table: pa.Table, path: str | Path, bundle: bytes) -> pa.Table:
+    """The rows that have an id, numbers and a finite vector."""
+    needed = ("device_id", "sequence", "vector", "samples")
+    sound = table.filter(reduce(pyarrow.compute.and_, (table[name].is_valid() for name in needed)))
+    lengths = np.unique(pyarrow.compute.list_value_length(sound["vector"]).to_numpy())
+    if len(lengths) > 1:
+        raise ValueError(f"vectors: expected one length for all of bundle {bundle.hex()[:16]}, got {lengths.tolist()}")
+    sound = sound.filter(pa.array(np.isfinite(_vectors(sound)).all(axis=1)))
+    if left_out := len(table) - len(sound):
+        logging.warning("%s: left out %d of %d vectors, without an id or not finite", path, left_out, len(table))
+    return sound
+
+
+def _vectors(table: pa.Table) -> np.ndarray:
+    """[M, K] float32; NaN where a number is missing."""
+    flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return flat.astype(np.float32).reshape(len(table), -1) if len(table) else np.zeros((0, 0), np.float32)
 
 
 def _table(identity: bytes, uploaded: UploadedVectors) -> pa.Table:

@@ -46,7 +46,7 @@ class VectorStore:
         self.vault = vault
 
     @classmethod
-    def open(cls, url: str, vault: KeyVault | None = None) -> "VectorStore":
+    def open(cls, url: str, vault: KeyVault | None = None, create: bool = True) -> "VectorStore":
         """Opens or creates a store; an older one is brought up to date.
 
         Args:
@@ -55,11 +55,12 @@ class VectorStore:
             (with `psycopg` installed).
           vault: what seals devices' keys; by default they are stored as they are. A store whose keys are sealed can
             be read without it, but takes no uploads.
+          create: whether a file that is not there is made; whoever only reads would rather be told.
 
         Raises:
           ValueError: `url` is none, or its database cannot be opened.
         """
-        return cls(open_engine(url), vault or KeyVault())
+        return cls(open_engine(url, create), vault or KeyVault())
 
     @property
     def location(self) -> str:

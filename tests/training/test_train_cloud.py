@@ -16,6 +16,7 @@ from dccl_tf.data.synthetic import synthetic_log
 from dccl_tf.fleet import FleetVectors
 from dccl_tf.run_config import DcclConfig, untrained
 from dccl_tf.vectors import VectorStore
+from dccl_tf.vectors.parquet import write_vectors
 from device_runtime import Bundle
 from export import Sizes, export_bundle
 
@@ -123,6 +124,52 @@ def test_a_parquet_copy_teaches_the_same(train, shipped, tmp_path):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
+def test_a_store_that_is_not_there_or_has_no_vectors_makes_no_file(shipped, tmp_path):
+    command = [sys.executable, "-m", "scripts.export_vectors", f"--bundle={shipped['bundle'][0]}"]
+    command.append(f"--output={tmp_path / 'v.parquet'}")
+    (tmp_path / "v.parquet").write_text("last week's")
+    VectorStore.open(f"sqlite:///{tmp_path / 'empty.sqlite'}").close()
+    for name, message in (("typo", "url: expected a vector store, got nothing at "), ("empty", "store: expected ")):
+        store = f"--store=sqlite:///{tmp_path / name}.sqlite"
+        ended = subprocess.run([*command, store], capture_output=True, text=True)
+        assert (ended.returncode, message in ended.stderr, ended.stderr.count("\n")) == (1, True, 1)
+    assert (tmp_path / "v.parquet").read_text() == "last week's"
+    assert not (tmp_path / "typo.sqlite").exists()
+
+
+def test_other_items_of_the_same_number_are_refused(train, log, shipped, tmp_path):
+    """Numbered anew they would be other items, and no shape would tell."""
+    others = replace(log, catalogue=replace(log.catalogue, ids=log.catalogue.ids + 1))
+    values = {"stage": "basis", "store": None, "bundle": [], "checkpoint": shipped["checkpoint"][:1]}
+    with pytest.raises(ValueError, match=r"checkpoint: expected a model of this log's 60 items .*0\.keras, made for"):
+        train(tmp_path / "n.keras", **values, interactions=save_log(others, tmp_path / "others.npz"))
+    cloud = keras.saving.load_model(shipped["checkpoint"][0])
+    with pytest.raises(ValueError, match="checkpoint: expected a model of this log's"):
+        export_bundle(
+            cloud, tmp_path / "b", catalogue=others.catalogue, users=log.users, protocol="liked",
+            training=CONFIG.training(),
+        )  # fmt: skip
+
+
+def test_the_history_length_is_the_checkpoint_s(train, shipped, tmp_path):
+    values = {"stage": "basis", "store": None, "bundle": [], "checkpoint": shipped["checkpoint"][:1]}
+    assert train(tmp_path / "n.keras", **values, history_length=None).din.config.history_length == 6
+    with pytest.raises(ValueError, match=r"history_length: expected 6, as .*0\.keras was made with, got 20"):
+        train(tmp_path / "n.keras", **values, history_length=20)
+    with pytest.raises(ValueError, match=r"protocol: expected liked, for which .*0\.keras was made, got next"):
+        train(tmp_path / "n.keras", **values, protocol="next")
+
+
+def test_a_model_that_cannot_be_written_leaves_the_one_before(train, monkeypatch, tmp_path):
+    output = tmp_path / "folder" / "n.keras"
+    before = train(output, stage="pretrain", **ALONE)  # which makes the folder
+    (output.parent / "unfinished-n.keras").mkdir()  # in the way of the new one
+    with pytest.raises(ValueError, match=r"n\.keras"):
+        train(output, stage="pretrain", learning_rate=0.5, **ALONE)
+    for ours, theirs in zip(keras.saving.load_model(output).get_weights(), before.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_teachers_change_what_rehearsal_learns(train, tmp_path):
     taught = train(tmp_path / "taught.keras", stage="rehearse", beta=5.0)
     free = train(tmp_path / "free.keras", stage="rehearse", beta=5.0, **ALONE)
@@ -146,6 +193,18 @@ def test_a_work_dir_continues_the_same_settings_alone(train, tmp_path):
     assert list((tmp_path / "work" / "pretrain" / "tensorboard").rglob("events*"))
 
 
+def test_a_work_dir_is_not_continued_with_other_vectors(train, shipped, tmp_path):
+    values = {"stage": "distill", "work_dir": tmp_path / "work", "store": tmp_path / "v.parquet"}
+    identities = [Bundle.open(path).identity for path in shipped["bundle"]]
+    found = {identity: VectorStore.open(shipped["store"]).newest(identity) for identity in identities}
+    write_vectors(tmp_path / "v.parquet", found)
+    train(tmp_path / "1.keras", **values)
+    newer = found[identities[1]]
+    write_vectors(tmp_path / "v.parquet", found | {identities[1]: replace(newer, sequences=newer.sequences + 1)})
+    with pytest.raises(ValueError, match=r"work_dir: .* another store"):
+        train(tmp_path / "2.keras", **values)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -153,6 +212,12 @@ def test_a_work_dir_continues_the_same_settings_alone(train, tmp_path):
         ({"stage": "rehearse", "store": None}, "got None, 2 bundles and 2 checkpoints"),
         ({"stage": "basis"}, "basis expects the .keras file to go on from, got 2"),
         ({"stage": "distill", "replay": True}, "replay: expected --least_gain"),
+        ({"stage": "pretrain", "bundle": [], "checkpoint": []}, "store: --stage=pretrain learns from no vectors"),
+        (
+            {"stage": "basis", "store": None, "bundle": [], "checkpoint": ["no.keras"]},
+            "got no.keras, where there is none",
+        ),
+        ({"stage": "distill", "bundle": ["no", "no"]}, "no"),
     ],
 )
 def test_flags_that_do_not_fit_are_named(train, tmp_path, values, message):

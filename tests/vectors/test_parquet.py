@@ -1,5 +1,7 @@
 """Vectors to Parquet and back."""
 
+import dataclasses
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
@@ -52,6 +54,32 @@ def test_of_a_folder_each_devices_newest_counts(tmp_path):
     assert found.device_ids == ["a", "b", "c"]
     np.testing.assert_array_equal(found.sequences, [2, 3, 3])
     np.testing.assert_array_equal(found.vectors[1:], uploaded("b", "c").vectors)
+
+
+def test_rows_that_no_store_would_take_are_left_out(tmp_path):
+    table = {
+        "device_id": ["a", None, "c", "d", "e", "e"],
+        "bundle": [BUNDLE] * 6,
+        "sequence": [1, 1, 1, 1, 1, 2],
+        "vector": [[0.5, 1.0], [0.5, 1.0], [np.nan, 1.0], [None, 1.0], [2.0, 3.0], None],
+        "samples": [7] * 6,
+        "gate": [1.0] * 6,
+        "cloud_loss": [0.5] * 6,
+        "personal_loss": [0.5] * 6,
+    }
+    pyarrow.parquet.write_table(pa.table(table, schema=SCHEMA), tmp_path / "v.parquet")
+    found = read_vectors(tmp_path / "v.parquet", BUNDLE)
+    assert found.device_ids == ["a", "e"]
+    np.testing.assert_array_equal(found.vectors, [[0.5, 1.0], [2.0, 3.0]])
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path):
+    write_vectors(tmp_path / "v.parquet", {BUNDLE: uploaded("a")})
+    broken = dataclasses.replace(uploaded("b", "c"), samples=np.array([1]))
+    with pytest.raises(pa.ArrowInvalid):
+        write_vectors(tmp_path / "v.parquet", {BUNDLE: broken})
+    same(read_vectors(tmp_path / "v.parquet", BUNDLE), uploaded("a"))
+    assert [path.name for path in tmp_path.iterdir()] == ["v.parquet"]
 
 
 def test_nothing_there_is_told(tmp_path):
