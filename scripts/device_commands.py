@@ -5,12 +5,14 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from device_runtime import Device, HttpTransport, InputError, Retries, fetch_bundle, read_operators, register
+from device_runtime import HttpTransport, InputError, Retries, fetch_bundle, read_operators, register
 from device_runtime.bundle.goldens import worst_of_each
 from device_runtime.bundle.self_test import self_test as run_self_test
+from device_runtime.state.folder import StateFolder
 from scripts import flags_device as values
 
 
@@ -73,11 +75,17 @@ def log(arguments: list[str]) -> Answer:
     with values.device() as device:
         if values.EVENTS.value is not None:
             events = list(_events(values.EVENTS.value))
+            timed = sum("timestamp" in event for event in events)
+            if timed not in (0, len(events)):
+                raise InputError(
+                    f"events: expected a timestamp in all {len(events)} lines of {values.EVENTS.value} or in none, "
+                    f"got {timed}"
+                )
             device.log_many(
                 [event["item"] for event in events],
                 [event.get("label", 1) for event in events],
                 [event.get("skipped", ()) for event in events],
-                [event["timestamp"] for event in events] if all("timestamp" in event for event in events) else None,
+                [event["timestamp"] for event in events] if timed else None,
             )
             count = len(events)
         elif len(arguments) == 1:
@@ -140,8 +148,10 @@ def _written(body: bytes, sequence: int, path: str) -> Answer:
 def upgrade(arguments: list[str]) -> Answer:
     if len(arguments) + bool(values.URL.value) != 1:
         raise InputError(f"upgrade: expected one BUNDLE or --url=URL, got {len(arguments)} and {values.URL.value}")
+    if not arguments and values.has_no_bundle():
+        return _begin()
     with values.device() as device:
-        bundle = arguments[0] if arguments else _newest(device)
+        bundle = arguments[0] if arguments else _newest(device.device_id, device.bundle.identity)
         if bundle is None:
             return Answer({"how": None}, "the bundle in use is the newest that there is for this device")
         opening = device.upgrade(bundle, values.ON_BUNDLE_CHANGE.value, values.RETRY.value)
@@ -150,12 +160,23 @@ def upgrade(arguments: list[str]) -> Answer:
     return _table(opening.to_dict())
 
 
-def _newest(device: Device) -> Path | None:
+def _begin() -> Answer:
+    """The first bundle of a device that has none."""
+    with closing(StateFolder(values.STATE.value)) as folder:
+        device_id = folder.identify(values.DEVICE_ID.value)
+    bundle = _newest(device_id)
+    if bundle is None:
+        return Answer({"how": None}, "the collector has no bundle for this device yet")
+    with values.device(bundle) as device:
+        opening = device.opening
+    bundle.unlink()  # the device has its own copy
+    return _table(opening.to_dict())
+
+
+def _newest(device_id: str, holding: bytes = b"") -> Path | None:
     """What the collector has for this device; a download that broke off goes on in the next call."""
     path = Path(values.STATE.value) / "download.zip"
-    return fetch_bundle(
-        values.URL.value, path, device.device_id, device.bundle.identity, insecure=values.INSECURE.value
-    )
+    return fetch_bundle(values.URL.value, path, device_id, holding, insecure=values.INSECURE.value)
 
 
 def rollback(arguments: list[str]) -> Answer:

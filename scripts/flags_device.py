@@ -9,6 +9,7 @@ from pathlib import Path
 from absl import flags
 
 from device_runtime import Bundle, Device, InputError, LogLimits, PersonalizeConfig, UploadNoise
+from device_runtime.state.bundle_store import BundleStore
 
 JSON = flags.DEFINE_bool("json", False, "Print one JSON object.")
 RUNTIME = flags.DEFINE_enum(
@@ -84,14 +85,19 @@ def bundle(arguments: list[str]) -> Bundle:
     return Bundle.open(paths[0])
 
 
+def has_no_bundle() -> bool:
+    """Whether the device of --state is new and --bundle gives it none to begin with."""
+    return bool(STATE.value and not _BUNDLE.value and not BundleStore(Path(STATE.value) / "bundles").newest())
+
+
 @contextmanager
-def device() -> Iterator[Device]:
-    """The device of --state, open; what should not pass silently goes to standard error."""
+def device(first: Path | None = None) -> Iterator[Device]:
+    """The device of --state, open, with `first` for --bundle; what should not pass silently goes to standard error."""
     if not STATE.value:
         raise InputError("state: expected --state=PATH, got none")
     with Device.open(
         STATE.value,
-        _BUNDLE.value,
+        first or _BUNDLE.value,
         device_id=DEVICE_ID.value,
         key=_content(_KEY_FILE),
         profile=_profile(),

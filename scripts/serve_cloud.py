@@ -28,6 +28,7 @@ from typing import Any
 
 from absl import flags
 
+from device_runtime.errors import DeviceError
 from scripts import programs
 
 _DATA_DIR = flags.DEFINE_string("data_dir", "collector", "Folder of what has no flag of its own; made on first use.")
@@ -71,7 +72,7 @@ def main(argv: list[str]) -> int:
         return _run(argv[1] if len(argv) > 1 else "serve", argv[2:])
     except ImportError as error:
         print(f"dccl-serve: needs the package {error.name}; pip install 'dccl[service]'", file=sys.stderr)
-    except (ValueError, LookupError, OSError) as error:
+    except (ValueError, LookupError, OSError, DeviceError) as error:
         print(f"dccl-serve: {error}", file=sys.stderr)
     return 1
 

@@ -124,6 +124,14 @@ def test_a_line_that_is_no_event_is_named(tmp_path):
     assert "line 2: expected an object with item" in result.stderr
 
 
+def test_lines_of_which_some_have_no_time_are_refused_and_none_is_logged(tmp_path):
+    here = ["--bundle", BUNDLE, "--state", tmp_path / "device"]
+    result = run("log", "--events=-", *here, stdin='{"item": 101, "timestamp": 5}\n{"item": 102}\n')
+    assert result.returncode == 1
+    assert "events: expected a timestamp in all 2 lines of - or in none, got 1" in result.stderr
+    assert json.loads(succeeded("status", *here, "--json"))["log"]["history"] == 0
+
+
 def test_help_teaches_the_commands():
     result = run("--help")
     commands = re.search("expected one of (.*), got", run("rnak").stderr)[1]

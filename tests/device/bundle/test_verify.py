@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from device_runtime import BundleError
 from protos import dccl_pb2
 from scripts import export_tflite
 from tests.device.bundles import rewritten, with_file
@@ -66,5 +67,5 @@ def test_a_changed_file_is_refused_before_it_is_run(bundle_path, tmp_path):
     shutil.copytree(bundle_path, tmp_path / "other")
     model = tmp_path / "other" / "model.tflite"
     model.write_bytes(model.read_bytes()[:-1] + b"?")
-    with pytest.raises(ValueError, match=r"model\.tflite"):
+    with pytest.raises(BundleError, match=r"model\.tflite"):
         export_tflite.verify(tmp_path / "other")

@@ -123,3 +123,12 @@ def test_addresses_in_the_clear_are_refused(url):
 def test_holding_is_an_identity():
     with pytest.raises(InputError, match="holding"):
         fetch_bundle("https://example.org", Path("b.zip"), holding=b"abc")
+
+
+def test_a_new_device_begins_with_what_the_collector_has(server, tmp_path):
+    here = ["--state", tmp_path / "device", "--json"]
+    begun = json.loads(succeeded("upgrade", "--url", server.url, "--device_id=d1", *here))
+    assert (begun["how"], begun["bundle"]) == ("first", server.identity)
+    assert server.seen[0]["Dccl-Device-Id"] == "d1"
+    assert json.loads(succeeded("status", *here))["device_id"] == "d1"
+    assert json.loads(succeeded("upgrade", "--url", server.url, *here)) == {"how": None}
