@@ -8,8 +8,8 @@
   dccl-device rank [ITEM ...]                      the items, best first; all of the bundle's without ITEM
   dccl-device personalize [--max_seconds=2]        trains the device's vector on what was logged
   dccl-device upload --url=URL                     sends the signed vector and what still waits; or --output=FILE
-  dccl-device upgrade BUNDLE                       takes a new bundle, or its first, once it has passed its checks; --url=URL
-                                                   asks the collector whether there is one for this device
+  dccl-device upgrade BUNDLE                       takes a new bundle, or its first, once it has passed its checks here;
+                                                   --url=URL asks the collector whether there is one for this device
   dccl-device rollback                             back to the bundle before, as the device was then
   dccl-device reset [--forget_user]                begins again; with the flag it forgets the user too
   dccl-device status                               what the device knows of itself
