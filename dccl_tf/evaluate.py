@@ -11,9 +11,10 @@ from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from dccl_tf.data.batches import point_rows
-from dccl_tf.data.negatives import evaluation_negatives
+from dccl_tf.data.negatives import NegativeSampler, evaluation_negatives
 from dccl_tf.data.schema import InteractionLog, Span
 from dccl_tf.data.synthetic import Oracle
 from dccl_tf.metrics import group_auc, hit_rate, log_loss, ndcg, user_auc
@@ -75,15 +76,19 @@ class NextEvaluator:
     ) -> None:
         """Args:
         log: all interactions; negatives avoid every item that the user ever touches.
-        span: one position a user, the item to find; users with an empty span are left out.
+        span: one position a user, the item to find; users with an empty span are left out, and so are, with a
+          warning, those who have touched too many items to leave as many competitors.
         history_length: T.
         negatives: number of items that the true one competes with.
         seed: of the negatives.
         full: also rank against all untouched items.
         users_at_once: users of one batch.
+
+        Raises:
+          ValueError: there is no user to judge.
         """
         self.log, self.users_at_once = log, users_at_once
-        self.users = np.flatnonzero(span.stop > span.start)
+        self.users = _with_competitors(log, _judged(span), negatives)
         self.positions = positions = span.start[self.users]
         self.history = point_rows(log, self.users, positions, history_length)[0]
         self.positives = log.items[log.offsets[self.users] + positions]
@@ -153,6 +158,7 @@ class LikedEvaluator:
     selection_metric = "neg_log_loss/liked"
 
     def __init__(self, log: InteractionLog, span: Span, history_length: int) -> None:
+        _judged(span)
         self.log = log
         self.data = TrainingData(log, span, "liked", history_length)
 
@@ -190,6 +196,33 @@ class LikedEvaluator:
             labels.append(batch["targets"][..., 0][real])
             logits.append(_score(cloud, batch, vectors, len(real))[..., 0][real])
         return np.concatenate(users), np.concatenate(labels), np.concatenate(logits)
+
+
+def _judged(span: Span) -> np.ndarray:
+    """The users who have something to judge by."""
+    users = np.flatnonzero(span.stop > span.start)
+    if not len(users):
+        raise ValueError(
+            "split: expected users with held-out interactions, got none; it takes at least 3 interactions to be "
+            "learned, validated and tested"
+        )
+    return users
+
+
+def _with_competitors(log: InteractionLog, users: np.ndarray, negatives: int) -> np.ndarray:
+    """Those of the users who have not touched so many items."""
+    enough = NegativeSampler(log).available[users] >= negatives
+    if not enough.any():
+        raise ValueError(
+            f"negatives: expected users with {negatives} items that they have not touched, beside the one to find, "
+            f"got none of {len(users)}, with {len(log.catalogue)} items in all; judge by protocol liked, or bring more"
+        )
+    if not enough.all():
+        logging.warning(
+            "%d of %d users are not judged: they have touched all but fewer than %d of the %d items",
+            (~enough).sum(), len(users), negatives, len(log.catalogue),
+        )  # fmt: skip
+    return users[enough]
 
 
 def _ranking(scores: np.ndarray, name: str, where: np.ndarray | None = None) -> UserValues:

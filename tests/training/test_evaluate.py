@@ -1,0 +1,30 @@
+"""Who is judged, and who cannot be."""
+
+import numpy as np
+import pytest
+
+from dccl_tf.data.schema import Span
+from dccl_tf.evaluate import LikedEvaluator, NextEvaluator
+from tests.data.logs import log_of
+
+# Of items 1 to 8 the first user has touched 5, the second 2, the third 6.
+LOG = log_of([1, 2, 3, 4, 5], [1, 2], [3, 4, 5, 6, 7, 8])
+LAST = Span(LOG.lengths - 1, LOG.lengths)
+
+
+def test_users_who_leave_too_few_competitors_are_not_judged():
+    assert NextEvaluator(LOG, LAST, 3, negatives=2).users.tolist() == [0, 1, 2]
+    some = NextEvaluator(LOG, LAST, 3, negatives=3)
+    assert some.users.tolist() == [0, 1]
+    assert sorted(some.candidates[0, 1:]) == [6, 7, 8]
+    # Who is left out changes nothing for the others.
+    np.testing.assert_array_equal(NextEvaluator(LOG, LAST, 3, negatives=5).candidates[0, 0], some.candidates[1, 0])
+
+
+def test_nobody_to_judge_is_told_before_anything_is_trained():
+    with pytest.raises(ValueError, match=r"negatives: expected users with 7 items .* none of 3, with 8 items in all"):
+        NextEvaluator(LOG, LAST, 3, negatives=7)
+    empty = Span(LOG.lengths, LOG.lengths)
+    for made in (NextEvaluator, LikedEvaluator):
+        with pytest.raises(ValueError, match="split: expected users with held-out interactions, got none"):
+            made(LOG, empty, 3)
