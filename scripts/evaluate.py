@@ -10,7 +10,7 @@ if not __package__:
 import numpy as np
 from absl import flags
 
-from scripts import flags_data, flags_model, programs
+from scripts import flags_data, flags_model, flags_vectors, programs
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The .keras file of a cloud model.")
 _PROTOCOL = flags.DEFINE_enum("protocol", "next", ["next", "liked"], "How to judge.")
@@ -34,7 +34,6 @@ def _run() -> None:
     from dccl_tf.metrics import estimate
     from dccl_tf.real_devices import owners_of
     from dccl_tf.report.table import cell
-    from dccl_tf.vectors import newest_vectors
     from device_runtime import Bundle
 
     cloud = flags_model.load_checkpoint(_CHECKPOINT.value)
@@ -44,13 +43,16 @@ def _run() -> None:
     judge = run_config.evaluators(log, run_config.split_log(log, config), config)[_SPAN.value == "test"]
     models = {"cloud": None}
     if _STORE.value:
-        found = newest_vectors(_STORE.value)(Bundle.open(_BUNDLE.value).identity)
+        found = flags_vectors.newest_vectors(_STORE.value, log)(Bundle.open(_BUNDLE.value).identity)
         theta = np.zeros((len(log.users), cloud.metapatch.length), np.float32)
         gates = np.zeros(len(log.users), np.float32)
         owners = owners_of(found.device_ids, len(log.users))
         known = owners >= 0
         if not known.any():
-            raise ValueError(f"store: expected vectors of devices called user-NUMBER, got {len(owners)} of other names")
+            raise ValueError(
+                f"store: expected vectors of devices called user-NUMBER, got {len(owners)} of other names; "
+                "--device_users says whose they are"
+            )
         theta[owners[known]], gates[owners[known]] = found.vectors[known], np.nan_to_num(found.gates[known])
         models["personal"] = Vectors(theta, gates)
     for name, vectors in models.items():
@@ -62,7 +64,7 @@ def _run() -> None:
 
 def cli() -> None:
     """The console command `dccl-evaluate`."""
-    programs.start(main, __name__, flags_data.__name__, flags_model.__name__)
+    programs.start(main, __name__, flags_data.__name__, flags_model.__name__, flags_vectors.__name__)
 
 
 if __name__ == "__main__":

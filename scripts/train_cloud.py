@@ -12,8 +12,8 @@
 `distill` and `rehearse` take each device's newest vector from a store or from what dccl-export-vectors wrote. Each
 --bundle stands beside the --checkpoint that it was exported from; give both several times, oldest first, for devices
 that are not all on one bundle. `distill` goes on from the last checkpoint, `rehearse` learns anew, as in dccl-run.
-Device ids name users as user-NUMBER, the number of the user in the log. docs/trainer.md: several machines, and how far
-vectors are trusted.
+Whose vector it is: --device_users names a table of device ids and users; without it devices are called user-NUMBER, as
+simulated ones are. docs/trainer.md: several machines, and how far vectors are trusted.
 """
 
 if not __package__:
@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from scripts import flags_data, flags_model, programs
+from scripts import flags_data, flags_model, flags_vectors, programs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -154,12 +154,11 @@ def _sources(clouds: "list[CloudModel]", log: "InteractionLog") -> "list[Uploads
     """The newest vectors of each bundle, with the model that it was exported from."""
     from dccl_tf.bundle_models import check_exported_from, items_of
     from dccl_tf.teachers import Uploads
-    from dccl_tf.vectors import newest_vectors
     from device_runtime import Bundle
 
     if not _BUNDLES.value:
         return []
-    newest, sources = newest_vectors(_STORE.value), []
+    newest, sources = flags_vectors.newest_vectors(_STORE.value, log), []
     for bundle, cloud, path in zip(map(Bundle.open, _BUNDLES.value), clouds, _CHECKPOINTS.value, strict=True):
         check_exported_from(bundle, cloud, path)
         items = items_of(bundle, log)
@@ -209,7 +208,7 @@ def _digest(*parts: "bytes | np.ndarray") -> str:
 
 def cli() -> None:
     """The console command `dccl-train-cloud`."""
-    programs.start(main, __name__, flags_data.__name__, flags_model.__name__)
+    programs.start(main, __name__, flags_data.__name__, flags_model.__name__, flags_vectors.__name__)
 
 
 if __name__ == "__main__":

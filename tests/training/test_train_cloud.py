@@ -124,6 +124,22 @@ def test_a_parquet_copy_teaches_the_same(train, shipped, tmp_path):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
+def test_phones_with_ids_of_their_own_teach_for_the_users_of_a_table(train, log, shipped, tmp_path):
+    store, found, lines = VectorStore.open(shipped["store"]), {}, ["device_id,user"]
+    for identity in (Bundle.open(path).identity for path in shipped["bundle"]):
+        vectors = store.newest(identity)
+        users = [int(name.removeprefix("user-")) for name in vectors.device_ids]
+        found[identity] = replace(vectors, device_ids=[f"phone {user}" for user in users])
+        lines += [f"phone {user},{log.users.ids[user]}" for user in users]
+    write_vectors(tmp_path / "v.parquet", found)
+    (tmp_path / "devices.csv").write_text("\n".join(dict.fromkeys(lines)))
+    named = train(tmp_path / "1.keras", stage="distill")
+    phones = {"store": tmp_path / "v.parquet", "device_users": tmp_path / "devices.csv"}
+    tabled = train(tmp_path / "2.keras", stage="distill", **phones)
+    for ours, theirs in zip(tabled.get_weights(), named.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
 def test_a_store_that_is_not_there_or_has_no_vectors_makes_no_file(shipped, tmp_path):
     command = [sys.executable, "-m", "scripts.export_vectors", f"--bundle={shipped['bundle'][0]}"]
     command.append(f"--output={tmp_path / 'v.parquet'}")
