@@ -266,7 +266,7 @@ def _events(path: str) -> Iterator[dict[str, Any]]:
             continue
         try:
             event = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"events: {path} line {number}: not JSON ({error})") from error
         unknown = set(event) - {"item", "label", "skipped", "timestamp"} if isinstance(event, dict) else {"no object"}
         if unknown or "item" not in event:

@@ -113,7 +113,7 @@ async def _json_object(request: Request, kinds: dict[str, tuple[type, ...]]) -> 
     names = " and ".join(kinds)
     try:
         given = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Problem(400, f"body: expected a JSON object with {names}, got something else ({error})") from error
     if not isinstance(given, dict) or not given or set(given) - set(kinds):
         raise Problem(422, f"body: expected a JSON object with {names}, or one of them")

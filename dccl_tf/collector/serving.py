@@ -2,6 +2,8 @@
 
 import ipaddress
 import os
+import socket
+import ssl
 from dataclasses import dataclass
 
 import uvicorn
@@ -34,11 +36,30 @@ class Address:
         for name, file in (("tls_certificate", self.tls_certificate), ("tls_key", self.tls_key)):
             if file and not os.access(file, os.R_OK):
                 raise ValueError(f"{name}: cannot read {file}")
+        if self.tls_certificate:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.tls_certificate, self.tls_key)
+            except OSError as error:  # ssl.SSLError is one
+                raise ValueError(
+                    "tls_certificate, tls_key: expected a certificate and its key as PEM, "
+                    f"got {self.tls_certificate} and {self.tls_key} ({error})"
+                ) from error
         if not (self.is_loopback or self.tls_certificate or self.behind_proxy):
             raise ValueError(
                 f"host: {self.host} is not of this machine alone, and devices' keys would travel in the clear; give "
                 "--tls_certificate and --tls_key, or --behind_proxy if a proxy before this ends TLS"
             )
+
+    def check_free(self) -> None:
+        """Raises ValueError if nothing can listen here."""
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        try:
+            socket.create_server((self.host, self.port), family=family).close()
+        except OSError as error:
+            raise ValueError(
+                f"host, port: cannot listen on {self.host}, port {self.port} ({error.strerror or error}); "
+                "choose another, or end what listens there"
+            ) from error
 
     @property
     def is_loopback(self) -> bool:
@@ -66,6 +87,7 @@ def serve(settings: Settings, address: Address, open_enrolment: bool = False, lo
             f"enrolment_token_file: anybody who reaches {address.host} could register devices; give a file with a "
             "token that your app sends, or --open_enrolment"
         )
+    address.check_free()
     logs.configure()
     collector = Collector.open(settings)
     collector.log.info(

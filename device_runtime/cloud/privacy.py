@@ -51,7 +51,7 @@ class UploadNoise:
         By the accountant of `dp-accounting`, which brings SciPy: ask where settings are chosen, not on a phone.
 
         Raises:
-          InputError: fewer than 1 upload, or a delta outside (0, 1).
+          InputError: fewer than 1 upload, a delta outside (0, 1), or too little noise to account for.
           UploadError: the package is not installed.
         """
         if isinstance(uploads, bool) or uploads != int(uploads) or uploads < 1:
@@ -65,5 +65,11 @@ class UploadNoise:
             raise UploadError("epsilon: expected the package dp-accounting; pip install 'dccl[privacy]'") from error
         mechanism = dp_accounting.GaussianDpEvent(self.noise_multiplier / 2.0)
         accountant = pld.PLDAccountant()
-        accountant.compose(mechanism, int(uploads))
-        return float(accountant.get_epsilon(delta))
+        try:
+            accountant.compose(mechanism, int(uploads))
+            return float(accountant.get_epsilon(delta))
+        except (ValueError, OverflowError) as error:
+            raise InputError(
+                f"noise: expected enough of it for the accountant, got a noise_multiplier of {self.noise_multiplier:g} "
+                f"and {uploads} uploads ({error}); so little noise guarantees nothing"
+            ) from error

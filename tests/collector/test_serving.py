@@ -3,6 +3,7 @@
 import datetime
 import http.client
 import ipaddress
+import socket
 import ssl
 import subprocess
 import sys
@@ -48,12 +49,24 @@ def test_registration_is_not_open_to_the_world_by_accident(tmp_path):
     assert not (tmp_path / "c").exists()
 
 
+def test_a_port_in_use_is_told_before_anything_is_made(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ValueError, match=rf"host, port: cannot listen on 127\.0\.0\.1, port {port} \(Addr"):
+            serve(Settings(data_dir=tmp_path / "c"), Address(port=port))
+    assert not (tmp_path / "c").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"port": 70_000}, "port: expected 0 to 65535, got 70000"),
         ({"tls_key": "key.pem"}, "tls_certificate, tls_key: expected both or neither"),
         ({"tls_certificate": "none.pem", "tls_key": "none.pem"}, "tls_certificate: cannot read none.pem"),
+        (
+            {"tls_certificate": __file__, "tls_key": __file__},
+            "tls_certificate, tls_key: expected a certificate and its",
+        ),
     ],
 )
 def test_impossible_addresses_are_named(arguments, message):

@@ -122,6 +122,8 @@ def test_a_line_that_is_no_event_is_named(tmp_path):
     result = run("log", "--events=-", *here, stdin='{"item": 101}\n{"itme": 102}\n')
     assert result.returncode == 1
     assert "line 2: expected an object with item" in result.stderr
+    result = run("log", "--events=-", *here, stdin="[" * 100_000)
+    assert (result.returncode, "line 1: not JSON" in result.stderr) == (1, True)
 
 
 def test_lines_of_which_some_have_no_time_are_refused_and_none_is_logged(tmp_path):

@@ -93,3 +93,9 @@ def test_epsilon_is_that_of_the_gaussian_mechanism_in_closed_form(multiplier, up
 def test_an_account_of_nothing_is_refused(uploads, delta):
     with pytest.raises(InputError, match="expected a"):
         UploadNoise(1.0, 1.0).epsilon(uploads, delta)
+
+
+def test_too_little_noise_to_account_for_is_told():
+    pytest.importorskip("dp_accounting")
+    with pytest.raises(InputError, match="so little noise guarantees nothing"):
+        UploadNoise(1.0, 1e-6).epsilon(1, 1e-6)
