@@ -68,7 +68,7 @@ class UploadNoise:
         try:
             accountant.compose(mechanism, int(uploads))
             return float(accountant.get_epsilon(delta))
-        except (ValueError, OverflowError) as error:
+        except (ValueError, OverflowError, MemoryError) as error:
             raise InputError(
                 f"noise: expected enough of it for the accountant, got a noise_multiplier of {self.noise_multiplier:g} "
                 f"and {uploads} uploads ({error}); so little noise guarantees nothing"
