@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 
 def worker_strategy() -> tf.distribute.Strategy:
@@ -31,7 +32,10 @@ def worker_strategy() -> tf.distribute.Strategy:
       ValueError: TF_CONFIG is not as above.
     """
     workers = _workers(os.environ.get("TF_CONFIG", ""))
-    return tf.distribute.MultiWorkerMirroredStrategy() if workers > 1 else tf.distribute.get_strategy()
+    if workers == 1:
+        return tf.distribute.get_strategy()
+    logging.info("Waiting for all %d workers of TF_CONFIG to start; kill -9 ends the wait", workers)
+    return tf.distribute.MultiWorkerMirroredStrategy()
 
 
 def _workers(text: str) -> int:
@@ -42,13 +46,21 @@ def _workers(text: str) -> int:
     try:
         found = json.loads(text)
         cluster, task = found["cluster"], found["task"]
-        members = {kind: list(cluster[kind]) for kind in cluster}
+        members = {kind: [_address(one) for one in list(cluster[kind])] for kind in cluster}
         fits = 0 <= task["index"] < len(members[task["type"]])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"TF_CONFIG: expected {expected}, got {text[:200]!r} ({error!r})") from error
     if not fits or members.keys() - {"worker", "chief"}:
         raise ValueError(f"TF_CONFIG: expected one of its own workers, such as {expected}, got {text[:200]!r}")
     return sum(map(len, members.values()))
+
+
+def _address(text: str) -> str:
+    """host:port, or ValueError: TensorFlow would wait for ever for one that cannot be."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise ValueError(f"expected host:port, got {text!r}")
+    return text
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:

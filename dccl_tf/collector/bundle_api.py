@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -27,7 +28,7 @@ async def newest(request: Request) -> Response:
     if release is None:
         raise Problem(404, "bundle: none has been published for this device")
     headers = {"Cache-Control": "no-cache", "Content-Location": f"/v1/bundles/{release.bundle.hex()}"}
-    return _file(request, release, headers | {"Vary": f"{DEVICE}, Accept-Encoding"})
+    return await _file(request, release, headers | {"Vary": f"{DEVICE}, Accept-Encoding"})
 
 
 async def by_identity(request: Request) -> Response:
@@ -35,11 +36,11 @@ async def by_identity(request: Request) -> Response:
     identity = _identity(request.path_params["identity"])
     for release in await request.app.state.collector.newest_releases():
         if release.bundle == identity:
-            return _file(request, release, {"Cache-Control": FOR_EVER, "Vary": "Accept-Encoding"})
+            return await _file(request, release, {"Cache-Control": FOR_EVER, "Vary": "Accept-Encoding"})
     raise Problem(404, f"bundle: {request.path_params['identity'][:64]} was never published")
 
 
-def _file(request: Request, release: Release, headers: dict[str, str]) -> Response:
+async def _file(request: Request, release: Release, headers: dict[str, str]) -> Response:
     """Answers with the file of a release, part of it, or that the device has it."""
     coding, wanted = _coding_and_range(request, release)
     size = release.sizes[coding]
@@ -59,7 +60,11 @@ def _file(request: Request, release: Release, headers: dict[str, str]) -> Respon
     status = 206 if part else 200
     if request.method == "HEAD":
         return Response(None, status, headers, "application/zip")
-    pieces = request.app.state.collector.files.read(release.bundle, coding, first, count)
+    try:
+        pieces = await run_in_threadpool(request.app.state.collector.files.read, release.bundle, coding, first, count)
+    except OSError as error:
+        detail = f"bundle {release.bundle.hex()}: its file cannot be read ({type(error).__name__}); publish it again"
+        raise Problem(503, detail, {"Retry-After": "60"}) from error
     return StreamingResponse(pieces, status, headers, "application/zip")
 
 

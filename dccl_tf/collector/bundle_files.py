@@ -9,6 +9,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import brotli
 import fsspec
@@ -60,16 +61,9 @@ class BundleFiles:
         """`count` bytes of a file from byte `first` on, in pieces.
 
         Raises:
-          OSError: the file is gone or shorter.
+          OSError: the file is gone; or, from a piece on, it is shorter.
         """
-        with self._storage.open(self._path(identity, coding), "rb") as file:
-            file.seek(first)
-            while count:
-                piece = file.read(min(count, CHUNK_BYTES))
-                if not piece:
-                    raise OSError(f"bundle {identity.hex()}: its file ends {count} bytes early")
-                count -= len(piece)
-                yield piece
+        return _pieces(self._storage.open(self._path(identity, coding), "rb"), identity, first, count)
 
     def check(self) -> None:
         """Raises OSError if the storage cannot be reached."""
@@ -82,6 +76,17 @@ class BundleFiles:
     def _put(self, file: Path, path: str) -> None:
         self._storage.put_file(str(file), f"{path}.part")
         self._storage.mv(f"{path}.part", path)
+
+
+def _pieces(opened: BinaryIO, identity: bytes, first: int, count: int) -> Iterator[bytes]:
+    with opened as file:
+        file.seek(first)
+        while count:
+            piece = file.read(min(count, CHUNK_BYTES))
+            if not piece:
+                raise OSError(f"bundle {identity.hex()}: its file ends {count} bytes early")
+            count -= len(piece)
+            yield piece
 
 
 def _gzip(plain: Path) -> Path:

@@ -64,6 +64,15 @@ def test_vectors_of_a_published_bundle_are_accepted(client, publish):
     assert verdict(send(client, SmallDevice.registered(client).body(bundle=identity))) == "ACCEPTED"
 
 
+def test_a_bundle_whose_file_is_gone_is_an_error_and_not_an_empty_file(client, publish, collector):
+    publish()
+    for file in (collector.settings.data_dir / "bundles").iterdir():
+        file.unlink()
+    answer = fetched(client)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
+    assert "its file cannot be read (FileNotFoundError); publish it again" in answer.text
+
+
 def test_before_the_first_there_is_none(client):
     assert fetched(client).status_code == 404
 

@@ -85,6 +85,9 @@ def test_when_a_worker_dies_the_job_ends_and_goes_on_from_its_checkpoint(alone, 
         '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}',
         '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": "0"}}',
         '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "ps", "index": 0}}',
+        '{"cluster": {"worker": "127.0.0.1:2345"}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a:1", "b:99999"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a:1", 7]}, "task": {"type": "worker", "index": 0}}',
     ],
 )
 def test_a_config_that_names_no_worker_is_told(config, monkeypatch):
