@@ -8,6 +8,8 @@
 --dataset=prepared --interactions=log.npz   what dccl-prepare-data wrote, or a .parquet folder of it
 """
 
+import math
+
 from absl import flags, logging
 
 from dccl_tf.data.amazon import LEAST, load_amazon
@@ -59,7 +61,7 @@ flags.DEFINE_integer("max_users", None, "amazon: keep a sample of so many users,
 flags.DEFINE_integer("synthetic_users", 1000, "synthetic: number of users.", lower_bound=1)
 flags.DEFINE_integer("synthetic_items", 800, "synthetic: number of items.", lower_bound=4)
 flags.DEFINE_float("synthetic_drift", 0.03, "synthetic: radians by which a taste turns at each interaction.")
-flags.DEFINE_integer("synthetic_seed", 0, "synthetic: of everything made up.")
+flags.DEFINE_integer("synthetic_seed", 0, "synthetic: of everything made up.", lower_bound=0)
 
 
 def load_log(values: flags.FlagValues) -> tuple[InteractionLog, Oracle | None]:
@@ -77,6 +79,9 @@ def load_log(values: flags.FlagValues) -> tuple[InteractionLog, Oracle | None]:
     oracle = None
     least = LEAST if values.dataset == "amazon" else 1
     least_of_user, least_of_item = values.min_user_interactions or least, values.min_item_interactions or least
+    for name in ("rating_threshold", "synthetic_drift"):
+        if not math.isfinite(values[name].value):
+            raise ValueError(f"{name}: expected a finite number, got {values[name].value}")
     if values.max_users and values.dataset != "amazon":
         raise ValueError(f"max_users: expected --dataset=amazon beside it, got --dataset={values.dataset}")
     if values.dataset in ("ml-100k", "ml-1m"):

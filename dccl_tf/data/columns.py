@@ -4,11 +4,12 @@ import csv
 import gzip
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
 
+LONGEST_ID = 500  # characters; NumPy gives every id the room of the longest
 WHOLE_NUMBER = r"-?(?:0|[1-9]\d*)"  # as a program prints it
 
 
@@ -66,6 +67,7 @@ def ids(column: Column, kind: str = "auto") -> np.ndarray:
             return column.values.astype(str).to_numpy().astype(str)
         return _whole(column, column.values.to_numpy(), "an id that is a whole number or text")
     text = column.values.astype(str)
+    column.refuse_first((text.str.len() > LONGEST_ID).to_numpy(bool), f"an id of at most {LONGEST_ID} characters")
     if kind == "text":
         return text.to_numpy().astype(str)
     numeric = text.str.fullmatch(WHOLE_NUMBER).to_numpy(bool)
@@ -148,8 +150,7 @@ def numbers(column: Column, expected: str = "a number") -> np.ndarray:
 
 def line_of(path: str, row: int, separator: str) -> int:
     """1-based line where a data row (0-based) of a CSV file with a header ends; blank lines hold no row."""
-    opener = gzip.open if path.lower().endswith(".gz") else open
-    with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+    with _opener(path)(path, "rt", encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=separator)
         seen = -2  # the header is row -1
         for fields in reader:
@@ -157,6 +158,21 @@ def line_of(path: str, row: int, separator: str) -> int:
             if seen == row:
                 break
         return reader.line_num
+
+
+def refuse_zero_bytes(path: str) -> None:
+    """Raises ValueError if a file of text holds a zero byte, at which the parser would end a field without a word."""
+    lines = 1
+    with _opener(path)(path, "rb") as file:
+        while chunk := file.read(2**20):
+            if (at := chunk.find(b"\0")) >= 0:
+                line = lines + chunk.count(b"\n", 0, at)
+                raise ValueError(f"{path}, line {line}: expected text, got a zero byte")
+            lines += chunk.count(b"\n")
+
+
+def _opener(path: str) -> Callable[..., Any]:
+    return gzip.open if path.lower().endswith(".gz") else open
 
 
 def _whole(column: Column, values: np.ndarray, expected: str) -> np.ndarray:
@@ -189,4 +205,5 @@ def _instants(values: pd.Series) -> Times:
 
 
 def _is_null(value: object) -> bool:
-    return value is None or value == "" or value is pd.NA or (isinstance(value, float) and np.isnan(value))
+    empty = isinstance(value, str) and not value
+    return value is None or empty or value is pd.NA or (isinstance(value, float) and np.isnan(value))

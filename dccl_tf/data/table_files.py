@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dccl_tf.data.columns import Column, line_of
+from dccl_tf.data.columns import Column, line_of, refuse_zero_bytes
 
 CSV_SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 
@@ -48,6 +48,7 @@ class TableFile:
             header = pd.read_csv(self.path, header=None, nrows=1, **options).iloc[0].tolist()
             require_columns(self.path, wanted, header, self.separator)
             frame = pd.read_csv(self.path, **options)
+            refuse_zero_bytes(self.path)
         except pd.errors.EmptyDataError as error:
             raise ValueError(f"{self.path}: expected a header and rows, got an empty file") from error
         except pd.errors.ParserError as error:

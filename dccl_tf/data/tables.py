@@ -176,6 +176,8 @@ def _categories(columns: list[Column], separator: str, rows: np.ndarray) -> tupl
     row_of_item = pd.Series(np.arange(1, len(rows) + 1)[rows >= 0], index=rows[rows >= 0])
     pairs = []
     for column in columns:
+        if column.values.dtype == object:
+            column.refuse_first(column.values.map(_is_nested).to_numpy(bool), "a category, or a list of them")
         values = column.values.iloc[row_of_item.index]
         if column.is_text and not values.map(lambda value: isinstance(value, (list, np.ndarray))).any():
             values = values.fillna("").str.split(separator, regex=False)
@@ -195,6 +197,12 @@ def _categories(columns: list[Column], separator: str, rows: np.ndarray) -> tupl
     categories = np.zeros((len(rows) + 2, int(place.max(initial=0)) + 1), np.int32)
     categories[items, place] = codes + 1
     return categories, tuple(map(str, names))
+
+
+def _is_nested(cell: object) -> bool:
+    """Whether it is more than a value or a list of values."""
+    parts = cell if isinstance(cell, (list, np.ndarray)) else [cell]
+    return any(isinstance(part, (list, dict, np.ndarray)) for part in parts)
 
 
 def _profile_field(column: Column) -> tuple[ProfileField, np.ndarray]:

@@ -65,6 +65,12 @@ def test_filters_that_move_positions_drop_the_oracle(load):
     assert oracle is None
 
 
+@pytest.mark.parametrize(("name", "dataset"), [("rating_threshold", "table"), ("synthetic_drift", "synthetic")])
+def test_a_number_that_is_none_is_refused_by_its_flag(load, name, dataset):
+    with pytest.raises(ValueError, match=f"{name}: expected a finite number, got nan"):
+        load(**{"dataset": dataset, name: float("nan")})
+
+
 def test_a_table_without_a_file_is_refused(load):
     with pytest.raises(ValueError, match="--dataset=table expects --interactions=FILE"):
         load(dataset="table")

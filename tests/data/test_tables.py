@@ -133,6 +133,29 @@ def test_ids_that_are_none_are_named(tmp_path, ids, message):
         load_table(tmp_path / "log.parquet")
 
 
+def test_a_zero_byte_is_named_since_it_would_cut_ids(write):
+    for name in ("log.csv", "log.csv.gz"):
+        with pytest.raises(ValueError, match=r"log\.csv.*, line 3: expected text, got a zero byte"):
+            load_table(write(HEADER + "u1,1,1\nu\0 2,1,2\nu\0 3,1,3\n", name))
+
+
+def test_an_id_that_would_make_all_others_long_is_named(write):
+    load_table(write(HEADER + f"{'u' * 500},1,1\n"))
+    with pytest.raises(ValueError, match="line 3, column 'user_id': expected an id of at most 500 characters"):
+        load_table(write(HEADER + f"u,1,1\n{'u' * 501},1,2\n"))
+
+
+@pytest.mark.parametrize("cell", [[["a"], ["b"]], {"x": "a"}])
+def test_categories_that_are_more_than_a_list_are_named(tmp_path, write, cell):
+    pd.DataFrame({"item_id": [1, 2], "kind": [cell, cell]}).to_parquet(tmp_path / "items.parquet")
+    with pytest.raises(ValueError, match="column 'kind': expected a category, or a list of them"):
+        load_table(
+            write(HEADER + "1,1,1\n1,2,2\n"),
+            items=tmp_path / "items.parquet",
+            columns=TableColumns(categories=("kind",)),
+        )
+
+
 def test_labels_and_ratings(write):
     path = write("user_id,item_id,timestamp,clicked,stars\n1,1,1,1,3.5\n1,2,2,false,4\n")
     assert load_table(path, columns=TableColumns(label="clicked")).labels.tolist() == [1, 0]
