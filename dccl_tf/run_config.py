@@ -9,7 +9,7 @@ from dccl_tf.arguments import at_least_one
 from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.batches import best_positions
 from dccl_tf.data.schema import InteractionLog, Span, Split
-from dccl_tf.data.sequences import split_by_time, split_liked, split_next
+from dccl_tf.data.sequences import split_by_time, split_liked, split_next, with_negatives_left
 from dccl_tf.evaluate import Evaluator, LikedEvaluator, NextEvaluator
 from dccl_tf.fleet import FleetConfig
 from dccl_tf.trainer import TrainConfig
@@ -118,10 +118,12 @@ class DcclConfig:
 
 
 def split_log(log: InteractionLog, config: DcclConfig) -> Split:
-    """The phases of a run."""
+    """The phases of a run; under "next" nothing is learned from where a user has touched every item."""
     if config.split == "time":
-        return split_by_time(log, config.rounds, protocol=config.protocol)
-    return (split_next if config.protocol == "next" else split_liked)(log, config.rounds)
+        split = split_by_time(log, config.rounds, protocol=config.protocol)
+    else:
+        split = (split_next if config.protocol == "next" else split_liked)(log, config.rounds)
+    return with_negatives_left(log, split) if config.protocol == "next" else split
 
 
 def joined(split: Split, name: str) -> Span:

@@ -113,7 +113,7 @@ class NegativeSampler:
             user = self._user_ids[users.flat[self.available[users].argmin()]]
             raise ValueError(
                 f"negatives: expected at least {n} items that a user has not touched, but user {user!r} has "
-                f"{fewest} of {self._items}; draw fewer, or leave out such users"
+                f"{fewest} of {self._items}"
             )
 
 

@@ -145,6 +145,21 @@ def split_by_time(
     return _counted(spans[0], tuple(spans[1:-2]), *judged)
 
 
+def with_negatives_left(log: InteractionLog, split: Split) -> Split:
+    """The split whose training ends for each user before the position where nothing untouched is left, so that every
+    sample has an item to compete with. Who never touches every item keeps all; validation and test stay as they are.
+    """
+    owners, _, first = log.touched
+    everything = np.bincount(owners, minlength=len(log.users)) == len(log.catalogue)
+    if not everything.any():
+        return split
+    last = np.zeros(len(log.users), np.int64)
+    np.maximum.at(last, owners, first)
+    end = np.where(everything, last, log.lengths)
+    spans = [Span(np.minimum(span.start, end), np.minimum(span.stop, end)) for span in (split.pretrain, *split.rounds)]
+    return _counted(spans[0], tuple(spans[1:]), split.valid, split.test)
+
+
 def packed_rows(span: Span, positions: int) -> np.ndarray:
     """Rows of S = `positions` targets that each user's part of a span fills, [U]."""
     return -(-np.maximum(span.stop - span.start, 0) // positions)

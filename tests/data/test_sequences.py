@@ -5,8 +5,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from dccl_tf.data.negatives import NegativeSampler
 from dccl_tf.data.schema import Span
-from dccl_tf.data.sequences import padding_share, sorted_log, split_by_time, split_liked, split_next
+from dccl_tf.data.sequences import (
+    padding_share,
+    sorted_log,
+    split_by_time,
+    split_liked,
+    split_next,
+    with_negatives_left,
+)
 from tests.data.logs import catalogue, log_of, users
 
 
@@ -126,3 +134,21 @@ def test_time_split_needs_something_for_the_test():
 def test_padding_share_by_hand():
     span = Span(np.array([0, 0, 2]), np.array([5, 1, 2]))
     assert padding_share(span, positions=4) == pytest.approx(0.5)  # 6 of 3 rows of 4
+
+
+def test_training_ends_before_a_user_has_touched_every_item():
+    # The first user meets the third and last item at position 3, the second never does.
+    log = log_of([1, 2, 1, 3, 1, 2, 3, 1, 1, 1], [1, 2, 1, 2, 1, 2, 1, 2, 1, 1], items=3)
+    whole = split_next(log, rounds=2)  # of 8 positions to learn from, 4, 2 and 2
+    split = with_negatives_left(log, whole)
+    spans = [(span.start.tolist(), span.stop.tolist()) for span in (split.pretrain, *split.rounds)]
+    assert spans == [([0, 0], [3, 4]), ([3, 4], [3, 6]), ([3, 6], [3, 8])]
+    assert (split.valid, split.test) == (whole.valid, whole.test)
+    for span in (split.pretrain, *split.rounds):
+        assert NegativeSampler(log, span.stop).available.all()
+
+
+def test_a_split_that_leaves_negatives_stays_itself():
+    log = log_of([1, 2, 3], [4])
+    split = split_next(log)
+    assert with_negatives_left(log, split) is split
