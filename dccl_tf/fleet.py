@@ -112,7 +112,8 @@ class Fleet:
         """As for `personalize`."""
         self.cloud, self.config = cloud, config
         compiled = partial(tf.function, reduce_retracing=True)
-        self._below, self._step, self._losses = map(compiled, (self._below, self._step, self._losses))
+        self._step, self._losses = map(compiled, (self._step, self._losses))
+        self._below = tf.function(self._below)  # a graph for each S: attention asks for its length when it is traced
         self._schedules: dict[int, np.ndarray] = {}
 
     def personalize(

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import weakref
+from dataclasses import replace
 from importlib.util import find_spec
 
 import keras
@@ -95,6 +96,18 @@ def test_parts_of_several_sizes_do_not_matter(log):
     together, apart = (fleet.personalize(cloud, [data], c.fleet) for c in (settings("liked"), config))
     np.testing.assert_allclose(apart.vectors, together.vectors, atol=1e-5)
     assert sorted(set(apart.samples)) == [4, 24]  # a fifth of 30 is held out, of 4 nothing
+
+
+def test_phases_may_be_packed_in_rows_of_other_lengths(log):
+    config = settings("liked", epochs=2)
+    cloud, middle = untrained(log, config), np.full(USERS, 20)
+    parts = [Span(np.full(USERS, 5), middle), Span(middle, np.full(USERS, 35))]
+    first, second = (training_data(log, config, span, seed=7) for span in parts)
+    alike, otherwise = (
+        fleet.personalize(cloud, [replace(first, positions=8), replace(second, positions=positions)], config.fleet)
+        for positions in (8, 2)
+    )
+    np.testing.assert_allclose(otherwise.vectors, alike.vectors, atol=1e-5)
 
 
 def test_nothing_of_a_log_stays_in_memory_after_its_devices_have_trained():
