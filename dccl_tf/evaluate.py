@@ -14,7 +14,7 @@ import tensorflow as tf
 from absl import logging
 
 from dccl_tf.data.batches import point_rows
-from dccl_tf.data.negatives import NegativeSampler, evaluation_negatives
+from dccl_tf.data.negatives import NegativeSampler
 from dccl_tf.data.schema import InteractionLog, Span
 from dccl_tf.data.synthetic import Oracle
 from dccl_tf.metrics import group_auc, hit_rate, log_loss, ndcg, user_auc
@@ -88,11 +88,12 @@ class NextEvaluator:
           ValueError: there is no user to judge.
         """
         self.log, self.users_at_once = log, users_at_once
-        self.users = _with_competitors(log, _judged(span), negatives)
+        sampler = NegativeSampler(log)
+        self.users = _with_competitors(sampler, _judged(span), negatives, len(log.catalogue))
         self.positions = positions = span.start[self.users]
         self.history = point_rows(log, self.users, positions, history_length)[0]
         self.positives = log.items[log.offsets[self.users] + positions]
-        drawn = evaluation_negatives(log, self.users, negatives, seed)
+        drawn = sampler.draw_distinct(self.users, negatives, seed)
         self.candidates = np.concatenate([self.positives[:, None], drawn], axis=1).astype(np.int32)
         self.full = full
 
@@ -209,18 +210,18 @@ def _judged(span: Span) -> np.ndarray:
     return users
 
 
-def _with_competitors(log: InteractionLog, users: np.ndarray, negatives: int) -> np.ndarray:
-    """Those of the users who have not touched so many items."""
-    enough = NegativeSampler(log).available[users] >= negatives
+def _with_competitors(sampler: NegativeSampler, users: np.ndarray, negatives: int, items: int) -> np.ndarray:
+    """Those of the users who have not touched so many items, of V = `items`."""
+    enough = sampler.available[users] >= negatives
     if not enough.any():
         raise ValueError(
             f"negatives: expected users with {negatives} items that they have not touched, beside the one to find, "
-            f"got none of {len(users)}, with {len(log.catalogue)} items in all; judge by protocol liked, or bring more"
+            f"got none of {len(users)}, with {items} items in all; judge by protocol liked, or bring more"
         )
     if not enough.all():
         logging.warning(
             "%d of %d users are not judged: they have touched all but fewer than %d of the %d items",
-            (~enough).sum(), len(users), negatives, len(log.catalogue),
+            (~enough).sum(), len(users), negatives, items,
         )  # fmt: skip
     return users[enough]
 

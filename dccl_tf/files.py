@@ -9,8 +9,8 @@ from pathlib import Path
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to, which takes its place when the `with` block ends: a kill or an error leaves
-    what was there before."""
-    temporary = path.with_name(f"unfinished-{path.name}")
+    what was there before. Processes that write the same file do not meet, and readers of a folder pass over it."""
+    temporary = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
     try:
         yield temporary
         os.replace(temporary, path)

@@ -114,10 +114,11 @@ def _train(chief: bool) -> str:
     stage, paths = _STAGE.value, _CHECKPOINTS.value
     clouds = [flags_model.load_checkpoint(path) for path in paths]
     log, _ = flags_data.load_log(flags.FLAGS)
-    config = flags_model.config(flags.FLAGS, _PROTOCOL.value)
     if clouds and stage != "rehearse":  # which learns anew
         config = flags_model.config_of(flags.FLAGS, _PROTOCOL.value, clouds[-1], paths[-1])
         clouds[-1].check_made_for(log.catalogue, log.users, paths[-1])
+    else:
+        config = flags_model.config(flags.FLAGS, _PROTOCOL.value)
     split = run_config.split_log(log, config)
     span = run_config.joined(split, _SPAN.value or ("rounds" if stage == "distill" else "pretrain"))
     data = run_config.training_data(log, config, span, config.seed)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dccl_tf.data.schema import Catalogue, InteractionLog, ProfileField, Users
+from dccl_tf.files import whole
 
 FORMAT = 1
 _ARRAYS = ("items", "timestamps", "labels", "offsets")
@@ -46,13 +46,8 @@ def save_log(log: InteractionLog, path: str | Path) -> Path:
     arrays |= {"user_ids": log.users.ids, "profile": log.users.profile}
     arrays |= {"item_ids": log.catalogue.ids, "categories": log.catalogue.categories}
     arrays["words"] = np.frombuffer(json.dumps(words).encode(), np.uint8)
-    unfinished = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
-    try:
-        with unfinished.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole(path) as unfinished:
+        np.savez_compressed(unfinished, **arrays)
     return path
 
 

@@ -65,17 +65,18 @@ def read_vectors(path: str | Path, bundle: bytes) -> UploadedVectors:
         table = files.to_table(columns=SCHEMA.names, filter=pyarrow.dataset.field("bundle") == bundle).cast(SCHEMA)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
         raise ValueError(f"vectors: expected the columns {', '.join(SCHEMA.names)} in {path}, got {error}") from error
-    table = _sound(table, path, bundle)
+    table, vectors = _sound(table, path, bundle)
     frame = table.select(["device_id", "sequence"]).to_pandas()
     newest = frame.sort_values(["device_id", "sequence"], kind="stable").drop_duplicates("device_id", keep="last")
-    table = table.take(newest.index.to_numpy())
+    rows = newest.index.to_numpy()
+    table, vectors = table.take(rows), vectors[rows]
 
     def numbers(name: str) -> np.ndarray:
         return table[name].to_numpy()
 
     return UploadedVectors(
         device_ids=table["device_id"].to_pylist(),
-        vectors=_vectors(table),
+        vectors=vectors,
         samples=numbers("samples"),
         gates=numbers("gate").astype(np.float32),
         cloud_loss=numbers("cloud_loss"),
@@ -84,23 +85,19 @@ def read_vectors(path: str | Path, bundle: bytes) -> UploadedVectors:
     )
 
 
-def _sound(table: pa.Table, path: str | Path, bundle: bytes) -> pa.Table:
-    """The rows that have an id, numbers and a finite vector."""
+def _sound(table: pa.Table, path: str | Path, bundle: bytes) -> tuple[pa.Table, np.ndarray]:
+    """The rows that have an id, numbers and a finite vector, and their vectors [M, K]; K = 0 without any."""
     needed = ("device_id", "sequence", "vector", "samples")
     sound = table.filter(reduce(pyarrow.compute.and_, (table[name].is_valid() for name in needed)))
     lengths = np.unique(pyarrow.compute.list_value_length(sound["vector"]).to_numpy())
     if len(lengths) > 1:
         raise ValueError(f"vectors: expected one length for all of bundle {bundle.hex()[:16]}, got {lengths.tolist()}")
-    sound = sound.filter(pa.array(np.isfinite(_vectors(sound)).all(axis=1)))
-    if left_out := len(table) - len(sound):
+    flat = sound["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)  # NaN where a number is missing
+    vectors = flat.astype(np.float32).reshape(len(sound), lengths[0] if len(lengths) else 0)
+    finite = np.isfinite(vectors).all(axis=1)
+    if left_out := len(table) - int(finite.sum()):
         logging.warning("%s: left out %d of %d vectors, without an id or not finite", path, left_out, len(table))
-    return sound
-
-
-def _vectors(table: pa.Table) -> np.ndarray:
-    """[M, K] float32; NaN where a number is missing."""
-    flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return flat.astype(np.float32).reshape(len(table), -1) if len(table) else np.zeros((0, 0), np.float32)
+    return sound.filter(pa.array(finite)), vectors[finite]
 
 
 def _table(identity: bytes, uploaded: UploadedVectors) -> pa.Table:

@@ -176,10 +176,10 @@ def test_the_history_length_is_the_checkpoint_s(train, shipped, tmp_path):
         train(tmp_path / "n.keras", **values, protocol="next")
 
 
-def test_a_model_that_cannot_be_written_leaves_the_one_before(train, monkeypatch, tmp_path):
-    output = tmp_path / "folder" / "n.keras"
-    before = train(output, stage="pretrain", **ALONE)  # which makes the folder
-    (output.parent / "unfinished-n.keras").mkdir()  # in the way of the new one
+def test_a_model_that_cannot_be_written_leaves_the_one_before(train, tmp_path):
+    output = tmp_path / "folder" / f"{'n' * 240}.keras"  # beside which no longer name has room
+    before = train(tmp_path / "folder" / "n.keras", stage="pretrain", **ALONE)  # which makes the folder
+    (tmp_path / "folder" / "n.keras").rename(output)
     with pytest.raises(ValueError, match=r"n\.keras"):
         train(output, stage="pretrain", learning_rate=0.5, **ALONE)
     for ours, theirs in zip(keras.saving.load_model(output).get_weights(), before.get_weights(), strict=True):
