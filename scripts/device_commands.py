@@ -122,6 +122,11 @@ def upload(arguments: list[str]) -> Answer:
     if bool(values.URL.value) == bool(values.OUTPUT.value):
         raise InputError("upload: expected either --url=URL or --output=FILE")
     with values.device() as device:
+        if device.state["newest_upload_has_noise"] and values.noise() is None and not values.EXACT.value:
+            raise InputError(
+                "upload: expected --clip_norm and --noise_multiplier, since the upload before had noise, got neither; "
+                "--exact sends the vector as it is"
+            )
         if values.OUTPUT.value:
             return _written(device.upload(), device.state["sequence"], values.OUTPUT.value)
         transport = HttpTransport(values.URL.value, headers=values.headers(), insecure=values.INSECURE.value)

@@ -65,10 +65,15 @@ OUTPUT = flags.DEFINE_string("output", None, "upload: a file to write instead, f
 HEADER = flags.DEFINE_multi_string("header", [], "upload: a further header of HTTP as Name: value.")
 INSECURE = flags.DEFINE_bool("insecure", False, "register, upload, upgrade: allow http:// to other machines.")
 ATTEMPTS = flags.DEFINE_integer("attempts", 5, "upload: how often to try in this call.", lower_bound=1)
-_CLIP_NORM = flags.DEFINE_float("clip_norm", None, "upload, privacy: norm to which the vector is cut before noise.")
-_NOISE_MULTIPLIER = flags.DEFINE_float(
-    "noise_multiplier", None, "upload, privacy: standard deviation of the noise on each float, in clip norms."
+_CLIP_NORM = flags.DEFINE_float(
+    "clip_norm", None, "upload, privacy: norm to which the vector is cut before noise. Give it with every upload."
 )
+_NOISE_MULTIPLIER = flags.DEFINE_float(
+    "noise_multiplier",
+    None,
+    "upload, privacy: standard deviation of the noise on each float, in clip norms. Give it with every upload.",
+)
+EXACT = flags.DEFINE_bool("exact", False, "upload: without noise, though the upload before had some.")
 UPLOADS = flags.DEFINE_integer("uploads", 30, "privacy: how many uploads of one device to account for.")
 DELTA = flags.DEFINE_float("delta", 1e-5, "privacy: probability with which the guarantee may fail.")
 

@@ -93,6 +93,21 @@ def test_an_upload_that_does_not_arrive_is_told_and_waits(tmp_path):
     assert json.loads(succeeded("status", *here))["uploads_waiting"] == 1
 
 
+def test_after_an_upload_with_noise_the_exact_vector_leaves_on_demand_alone(tmp_path):
+    with Device.open(tmp_path / "device", BUNDLE, key=b"k" * 32) as device:
+        device.log_many(range(101, 121), [0, 1] * 10)
+        device.personalize()
+    here = ["--state", tmp_path / "device", "--output", tmp_path / "upload.pb"]
+    succeeded("upload", "--clip_norm=1", "--noise_multiplier=1", *here)
+    noisy = (tmp_path / "upload.pb").read_bytes()
+    refused = run("upload", *here)
+    assert (refused.returncode, "since the upload before had noise" in refused.stderr) == (1, True)
+    assert (tmp_path / "upload.pb").read_bytes() == noisy
+    succeeded("upload", "--exact", *here)
+    signed = dccl_pb2.SignedUpload.FromString((tmp_path / "upload.pb").read_bytes())
+    assert dccl_pb2.VectorUpload.FromString(signed.upload).HasField("evidence")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

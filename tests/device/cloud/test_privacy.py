@@ -62,6 +62,17 @@ def test_one_vector_is_noised_once_so_that_asking_again_averages_nothing_out(tmp
         assert device.upload() == body
 
 
+def test_the_device_tells_whether_its_newest_upload_had_noise(tmp_path, bundle):
+    with trained(tmp_path / "device", bundle, UploadNoise(1.0, 0.5)) as device:
+        assert device.state["newest_upload_has_noise"] is None
+        device.upload()
+        assert device.state["newest_upload_has_noise"] is True
+    with Device.open(tmp_path / "device") as device:
+        assert device.state["newest_upload_has_noise"] is True
+        device.upload()
+        assert device.state["newest_upload_has_noise"] is False
+
+
 def test_by_default_the_vector_leaves_as_it_is(tmp_path, bundle):
     with trained(tmp_path / "device", bundle, None) as device:
         np.testing.assert_array_equal(np.array(upload(device).vector, np.float32), device.vector)
