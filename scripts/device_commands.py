@@ -9,9 +9,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from device_runtime import HttpTransport, InputError, Retries, fetch_bundle, read_operators, register
+from device_runtime import Device, HttpTransport, InputError, Retries, fetch_bundle, read_operators, register
 from device_runtime.bundle.goldens import worst_of_each
 from device_runtime.bundle.self_test import self_test as run_self_test
+from device_runtime.bundle.vocabulary import Vocabulary
+from device_runtime.log.interactions import interactions
 from device_runtime.state.folder import StateFolder
 from scripts import flags_device as values
 
@@ -75,18 +77,12 @@ def log(arguments: list[str]) -> Answer:
     with values.device() as device:
         if values.EVENTS.value is not None:
             events = list(_events(values.EVENTS.value))
-            timed = sum("timestamp" in event for event in events)
-            if timed not in (0, len(events)):
-                raise InputError(
-                    f"events: expected a timestamp in all {len(events)} lines of {values.EVENTS.value} or in none, "
-                    f"got {timed}"
-                )
-            device.log_many(
-                [event["item"] for event in events],
-                [event.get("label", 1) for event in events],
-                [event.get("skipped", ()) for event in events],
-                [event["timestamp"] for event in events] if timed else None,
-            )
+            try:
+                _log_events(device, [event for _, event in events])
+            except InputError:
+                for line, event in events:
+                    _check_event(device.bundle.vocabulary, f"events: {values.EVENTS.value} line {line}", event)
+                raise
             count = len(events)
         elif len(arguments) == 1:
             parse = device.bundle.vocabulary.parse
@@ -96,6 +92,25 @@ def log(arguments: list[str]) -> Answer:
             raise InputError(f"log: expected one ITEM or --events=FILE, got {len(arguments)} items")
         facts = {"logged": count, "log": device.state["log"]}
     return Answer(facts, f"logged {count}; the history now has {facts['log']['history']} interactions")
+
+
+def _log_events(device: Device, events: list[dict[str, Any]]) -> None:
+    device.log_many(
+        [event["item"] for event in events],
+        [event.get("label", 1) for event in events],
+        [event.get("skipped", ()) for event in events],
+        [event["timestamp"] for event in events] if events and "timestamp" in events[0] else None,
+    )
+
+
+def _check_event(vocabulary: Vocabulary, where: str, event: dict[str, Any]) -> None:
+    """Raises InputError that names the line of the file if one event by itself is not as it should be."""
+    times = [event["timestamp"]] if "timestamp" in event else None
+    try:
+        interactions(vocabulary, [event["item"]], [event.get("label", 1)], [event.get("skipped", ())], times, 0)
+    except InputError as error:
+        problem = str(error).replace(" (row 0)", "").removesuffix(" at position 0")
+        raise InputError(f"{where}: {problem}") from error
 
 
 def rank(arguments: list[str]) -> Answer:
@@ -260,12 +275,13 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _events(path: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a file, each with its item."""
+def _events(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number of the line and JSON object of each event in a file; each has its item, and all a timestamp or none."""
     try:
-        lines = (sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")).splitlines()
+        lines = (sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")).split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"events: cannot read {path} ({error})") from error
+    first = None  # line with an event, and whether that has a timestamp
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -279,7 +295,14 @@ def _events(path: str) -> Iterator[dict[str, Any]]:
                 f"events: {path} line {number}: expected an object with item and, if need be, label, skipped and "
                 f"timestamp, got {line[:80]}"
             )
-        yield event
+        first = first or (number, "timestamp" in event)
+        if ("timestamp" in event) != first[1]:
+            expected, got = ("a", "none") if first[1] else ("no", "one")
+            raise InputError(
+                f"events: {path} line {number}: expected {expected} timestamp, as in line {first[0]}, got {got}; "
+                "give one in all lines or in none"
+            )
+        yield number, event
 
 
 def _no_arguments(command: str, arguments: list[str]) -> None:

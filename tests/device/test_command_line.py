@@ -141,11 +141,21 @@ def test_a_line_that_is_no_event_is_named(tmp_path):
     assert (result.returncode, "line 1: not JSON" in result.stderr) == (1, True)
 
 
-def test_lines_of_which_some_have_no_time_are_refused_and_none_is_logged(tmp_path):
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ('{"item": 101, "timestamp": 5}\n\n{"item": 102}\n', "line 3: expected a timestamp, as in line 1, got none"),
+        ('\n{"item": 101}\n{"item": 102, "timestamp": 5}', "line 3: expected no timestamp, as in line 2, got one"),
+        ('\n{"item": 101}\n{"item": "x"}', "line 3: item: expected a whole number"),
+        ('{"item": 101, "label": 2}', "line 1: label: expected 0 or 1, got 2"),
+        ('{"item": 101}\n{"item": 102, "skipped": 5}', "line 2: skipped: expected a list of item ids, got 5"),
+        ('{"item": 101, "timestamp": 1.5}', "line 1: timestamp: expected whole seconds, got 1.5"),
+    ],
+)
+def test_of_wrong_events_the_line_is_named_and_none_is_logged(tmp_path, lines, message):
     here = ["--bundle", BUNDLE, "--state", tmp_path / "device"]
-    result = run("log", "--events=-", *here, stdin='{"item": 101, "timestamp": 5}\n{"item": 102}\n')
-    assert result.returncode == 1
-    assert "events: expected a timestamp in all 2 lines of - or in none, got 1" in result.stderr
+    result = run("log", "--events=-", *here, stdin=lines)
+    assert (result.returncode, f"dccl-device: events: - {message}" in result.stderr) == (1, True), result.stderr
     assert json.loads(succeeded("status", *here, "--json"))["log"]["history"] == 0
 
 
