@@ -3,7 +3,9 @@
 import datetime
 import json
 import math
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -24,6 +26,7 @@ class Answer(NamedTuple):
     facts: dict[str, Any]
     text: str
     good: bool = True  # False: the program ends with 1
+    note: str = ""  # for people alone, on standard error: what should not pass silently
 
 
 def inspect(arguments: list[str]) -> Answer:
@@ -85,13 +88,16 @@ def log(arguments: list[str]) -> Answer:
                 raise
             count = len(events)
         elif len(arguments) == 1:
-            parse = device.bundle.vocabulary.parse
-            device.log(parse(arguments[0]), values.LABEL.value, [parse(item) for item in values.SKIPPED.value])
+            vocabulary = device.bundle.vocabulary
+            skipped = [values.skipped_item(vocabulary, text) for text in values.SKIPPED.value]
+            device.log(vocabulary.parse(arguments[0]), values.LABEL.value, skipped)
             count = 1
         else:
             raise InputError(f"log: expected one ITEM or --events=FILE, got {len(arguments)} items")
-        facts = {"logged": count, "log": device.state["log"]}
-    return Answer(facts, f"logged {count}; the history now has {facts['log']['history']} interactions")
+        state = device.state
+    facts = {"logged": count, "unknown": state["counts"].get("unknown_logged", 0), "log": state["log"]}
+    text = f"logged {count}; the history now has {facts['log']['history']} interactions"
+    return Answer(facts, text, note=_unknown(facts["unknown"], count))
 
 
 def _log_events(device: Device, events: list[dict[str, Any]]) -> None:
@@ -114,22 +120,38 @@ def _check_event(vocabulary: Vocabulary, where: str, event: dict[str, Any]) -> N
 
 
 def rank(arguments: list[str]) -> Answer:
+    if values.TOP.value is not None and values.TOP.value < 1:
+        raise InputError(f"top: expected a whole number of at least 1, got {values.TOP.value}")
     with values.device() as device:
         vocabulary = device.bundle.vocabulary
         candidates = [vocabulary.parse(item) for item in arguments] or vocabulary.ids
         items, scores = device.rank(candidates, values.TOP.value, values.GATE.value, values.NEW_ONLY.value)
         gate = device.gate if values.GATE.value is None else values.GATE.value
+        counts = device.state["counts"]
     ranking = [{"item": item, "score": float(score)} for item, score in zip(items, scores, strict=True)]
-    return Answer(
-        {"gate": gate, "ranking": ranking}, "\n".join(f"{one['item']}\t{one['score']:.4f}" for one in ranking)
-    )
+    facts = {"gate": gate, "unknown": counts.get("unknown_ranked", 0), "ranking": ranking}
+    text = "\n".join(f"{one['item']}\t{one['score']:.4f}" for one in ranking)
+    return Answer(facts, text, note=_unknown(facts["unknown"], counts["ranked"]))
+
+
+def _unknown(count: int, of: int) -> str:
+    return f"the bundle does not know {count} of the {of} items" if count else ""
 
 
 def personalize(arguments: list[str]) -> Answer:
     _no_arguments("personalize", arguments)
-    config = values.settings()
+    config, asked = values.settings(), threading.Event()
+
+    def stop(*_: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second one does not wait for the step to end
+
     with values.device() as device:
-        return _table(device.personalize(config).to_dict())
+        signal.signal(signal.SIGINT, stop)
+        report = device.personalize(config, should_stop=asked.is_set)
+    if asked.is_set() and report.interrupted:
+        raise KeyboardInterrupt
+    return _table(report.to_dict())
 
 
 def upload(arguments: list[str]) -> Answer:

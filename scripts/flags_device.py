@@ -9,6 +9,7 @@ from pathlib import Path
 from absl import flags
 
 from device_runtime import Bundle, Device, InputError, LogLimits, PersonalizeConfig, UploadNoise
+from device_runtime.bundle.vocabulary import RawId, Vocabulary
 from device_runtime.state.bundle_store import BundleStore
 
 JSON = flags.DEFINE_bool("json", False, "Print one JSON object.")
@@ -159,6 +160,16 @@ def headers() -> dict[str, str]:
         if not separator or not name.strip():
             raise InputError(f"header: expected Name: value, got {name!r}")
     return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def skipped_item(vocabulary: Vocabulary, text: str) -> RawId:
+    """An item of --skipped."""
+    try:
+        if text:
+            return vocabulary.parse(text)
+    except InputError as error:
+        raise InputError(f"skipped: {str(error).removeprefix('item: ')}") from error
+    raise InputError(f"skipped: expected item ids with commas between them, got none in {','.join(SKIPPED.value)!r}")
 
 
 def _limits() -> LogLimits:
