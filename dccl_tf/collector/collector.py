@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 from starlette.concurrency import run_in_threadpool
 
 from dccl_tf.collector import enrolment
-from dccl_tf.collector.bundle_files import BundleFiles
+from dccl_tf.collector.bundle_files import BundleFiles, MissingFileError
 from dccl_tf.collector.group_commit import GroupCommit
 from dccl_tf.collector.logs import CountingLog, logger
 from dccl_tf.collector.metrics import Metrics
 from dccl_tf.collector.releases import Releases
-from dccl_tf.collector.rollout import Release
+from dccl_tf.collector.rollout import ACTIVE, Release
 from dccl_tf.collector.settings import Settings
 from dccl_tf.collector.tokens import Token
 from dccl_tf.vectors import Ingest, KeyVault, VectorStore
@@ -97,24 +97,40 @@ class Collector:
         return await asyncio.get_running_loop().run_in_executor(self._writer, partial(work, *arguments))
 
     def publish(self, path: str | Path, percent: float) -> Release:
-        """Verifies a bundle, a folder or a zip, stores its files and releases it to a share of devices.
+        """Verifies a bundle, a folder or a zip, stores its files and releases it to a share of devices. Of one that was
+        published before, files that are gone are stored again.
 
         Raises:
           BundleError: it is no bundle that this version knows, or damaged.
-          ValueError: `percent` is not in 0..100, or it was published before.
+          ValueError: `percent` is not in 0..100, or it was published before and is whole.
         """
         bundle = Bundle.open(path)
         release = self.releases.publish(
-            bundle.identity, bundle.manifest.metapatch_length, percent, lambda: self.files.save(bundle)
+            bundle.identity, bundle.manifest.metapatch_length, percent, lambda: self.files.save(bundle), self._is_whole
         )
         self.log.info("bundle published", bundle=bundle.identity.hex(), percent=percent, bytes=release.sizes)
         return release
+
+    def check_releases(self) -> None:
+        """Raises MissingFileError if a file is gone of a bundle that devices are offered now."""
+        for release in self.releases.newest_first():
+            if release.state == ACTIVE:
+                self.files.check_whole(release.bundle, release.sizes)
+                if release.percent >= 100.0:  # nobody is offered an older one
+                    return
 
     def change_release(self, bundle: bytes, percent: float | None = None, state: str | None = None) -> Release:
         """Widens, narrows, halts, rolls back or resumes a release; see `Releases.change`."""
         release = self.releases.change(bundle, percent, state)
         self.log.info("release changed", bundle=bundle.hex(), percent=release.percent, state=release.state)
         return release
+
+    def _is_whole(self, release: Release) -> bool:
+        try:
+            self.files.check_whole(release.bundle, release.sizes)
+        except MissingFileError:
+            return False
+        return True
 
     async def prune_for_ever(self) -> None:
         """Deletes vectors older than the settings say, now and every hour."""

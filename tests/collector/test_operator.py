@@ -71,13 +71,16 @@ def test_an_impossible_query_is_named(client, operator, query, message):
 
 def test_alive_and_ready(client):
     assert client.get("/healthz").text == "ok"
-    assert client.get("/readyz").json() == {"store": "ok", "bundles": "ok"}
+    assert client.get("/readyz").json() == {"store": "ok", "bundles": "ok", "releases": "ok"}
 
 
 def test_not_ready_says_what_is_missing(client, collector):
     collector.files._storage.rm(collector.files._root, recursive=True)
     answer = client.get("/readyz")
-    assert (answer.status_code, answer.json()) == (503, {"store": "ok", "bundles": "OSError"})
+    assert (answer.status_code, answer.json()) == (
+        503,
+        {"store": "ok", "bundles": "OSError", "releases": "ok"},
+    )
 
 
 def value(text, name, **labels):
