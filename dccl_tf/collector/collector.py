@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -58,12 +59,18 @@ class Collector:
           ValueError: a setting is not as it should be, or the database cannot be opened.
           OSError: a file or folder cannot be read or made.
         """
-        Path(settings.data_dir).mkdir(parents=True, exist_ok=True)
-        vault = KeyVault.from_file(settings.path(settings.secret_file, "secret"))
-        operator = Token.from_file(settings.path(settings.operator_token_file, "operator_token"), make=True)
-        enrolling = settings.enrolment_token_file
-        enrolment_token = Token.from_file(Path(enrolling), make=False) if enrolling else None
-        files = BundleFiles(settings.bundles_url)
+        with _named("data_dir", settings.data_dir):
+            Path(settings.data_dir).mkdir(parents=True, exist_ok=True)
+        with _named("secret_file", file := settings.path(settings.secret_file, "secret")):
+            vault = KeyVault.from_file(file)
+        with _named("operator_token_file", file := settings.path(settings.operator_token_file, "operator_token")):
+            operator = Token.from_file(file, make=True)
+        enrolment_token = None
+        if settings.enrolment_token_file:
+            with _named("enrolment_token_file", settings.enrolment_token_file):
+                enrolment_token = Token.from_file(Path(settings.enrolment_token_file), make=False)
+        with _named("bundles", settings.bundles_url):
+            files = BundleFiles(settings.bundles_url)
         store = VectorStore.open(settings.store_url, vault)
         store.check_secret()
         return cls(settings, store, files, operator, enrolment_token)
@@ -148,3 +155,16 @@ class Collector:
         """Newest first, as they were a second ago at most."""
         known = self.releases.cached()
         return known if known is not None else await run_in_threadpool(self.releases.newest_first)
+
+
+@contextmanager
+def _named(setting: str, path: str | Path) -> Iterator[None]:
+    """Errors name the setting that they come of, and its path."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"{setting}: {path} cannot be read or made ({error.strerror or error})") from error
+    except ValueError as error:
+        if str(error).startswith(f"{setting}: "):
+            raise
+        raise ValueError(f"{setting}: {error}") from error
