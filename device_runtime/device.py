@@ -83,7 +83,7 @@ class Device:
             in the new basis, "keep" leaves it, "reset" begins again. `opening` says what was done.
           on_damage: "error", or "reset" to set a damaged file aside and begin afresh.
           limits: bounds of the log.
-          noise: what is added to every uploaded vector; none by default.
+          noise: what is added to every vector that is uploaded while it is open; not stored, and none by default.
 
         Raises:
           DeviceError: its subclasses say what was wrong; what was stored is as it was.
@@ -394,6 +394,7 @@ class Device:
                 "sequence": self._folder.sequence,
                 "profile_unknown": list(in_use.opening.profile_unknown),
                 "has_key": self._sender.has_key,
+                "newest_upload_has_noise": self._sender.newest_has_noise,
                 "uploads_waiting": len(self._folder.outbox.waiting()),
                 "log": self._folder.samples.counts(),
                 "counts": dict(self._counts),

@@ -3,15 +3,19 @@
 import datetime
 import json
 import math
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from device_runtime import HttpTransport, InputError, Retries, fetch_bundle, read_operators, register
+from device_runtime import Device, HttpTransport, InputError, Retries, fetch_bundle, read_operators, register
 from device_runtime.bundle.goldens import worst_of_each
 from device_runtime.bundle.self_test import self_test as run_self_test
+from device_runtime.bundle.vocabulary import Vocabulary
+from device_runtime.log.interactions import interactions
 from device_runtime.state.folder import StateFolder
 from scripts import flags_device as values
 
@@ -22,6 +26,7 @@ class Answer(NamedTuple):
     facts: dict[str, Any]
     text: str
     good: bool = True  # False: the program ends with 1
+    note: str = ""  # for people alone, on standard error: what should not pass silently
 
 
 def inspect(arguments: list[str]) -> Answer:
@@ -75,46 +80,78 @@ def log(arguments: list[str]) -> Answer:
     with values.device() as device:
         if values.EVENTS.value is not None:
             events = list(_events(values.EVENTS.value))
-            timed = sum("timestamp" in event for event in events)
-            if timed not in (0, len(events)):
-                raise InputError(
-                    f"events: expected a timestamp in all {len(events)} lines of {values.EVENTS.value} or in none, "
-                    f"got {timed}"
-                )
-            device.log_many(
-                [event["item"] for event in events],
-                [event.get("label", 1) for event in events],
-                [event.get("skipped", ()) for event in events],
-                [event["timestamp"] for event in events] if timed else None,
-            )
+            try:
+                _log_events(device, [event for _, event in events])
+            except InputError:
+                for line, event in events:
+                    _check_event(device.bundle.vocabulary, f"events: {values.EVENTS.value} line {line}", event)
+                raise
             count = len(events)
         elif len(arguments) == 1:
-            parse = device.bundle.vocabulary.parse
-            device.log(parse(arguments[0]), values.LABEL.value, [parse(item) for item in values.SKIPPED.value])
+            vocabulary = device.bundle.vocabulary
+            skipped = [values.skipped_item(vocabulary, text) for text in values.SKIPPED.value]
+            device.log(vocabulary.parse(arguments[0]), values.LABEL.value, skipped)
             count = 1
         else:
             raise InputError(f"log: expected one ITEM or --events=FILE, got {len(arguments)} items")
-        facts = {"logged": count, "log": device.state["log"]}
-    return Answer(facts, f"logged {count}; the history now has {facts['log']['history']} interactions")
+        state = device.state
+    facts = {"logged": count, "unknown": state["counts"].get("unknown_logged", 0), "log": state["log"]}
+    text = f"logged {count}; the history now has {facts['log']['history']} interactions"
+    return Answer(facts, text, note=_unknown(facts["unknown"], count))
+
+
+def _log_events(device: Device, events: list[dict[str, Any]]) -> None:
+    device.log_many(
+        [event["item"] for event in events],
+        [event.get("label", 1) for event in events],
+        [event.get("skipped", ()) for event in events],
+        [event["timestamp"] for event in events] if events and "timestamp" in events[0] else None,
+    )
+
+
+def _check_event(vocabulary: Vocabulary, where: str, event: dict[str, Any]) -> None:
+    """Raises InputError that names the line of the file if one event by itself is not as it should be."""
+    times = [event["timestamp"]] if "timestamp" in event else None
+    try:
+        interactions(vocabulary, [event["item"]], [event.get("label", 1)], [event.get("skipped", ())], times, 0)
+    except InputError as error:
+        problem = str(error).replace(" (row 0)", "").removesuffix(" at position 0")
+        raise InputError(f"{where}: {problem}") from error
 
 
 def rank(arguments: list[str]) -> Answer:
+    if values.TOP.value is not None and values.TOP.value < 1:
+        raise InputError(f"top: expected a whole number of at least 1, got {values.TOP.value}")
     with values.device() as device:
         vocabulary = device.bundle.vocabulary
         candidates = [vocabulary.parse(item) for item in arguments] or vocabulary.ids
         items, scores = device.rank(candidates, values.TOP.value, values.GATE.value, values.NEW_ONLY.value)
         gate = device.gate if values.GATE.value is None else values.GATE.value
+        counts = device.state["counts"]
     ranking = [{"item": item, "score": float(score)} for item, score in zip(items, scores, strict=True)]
-    return Answer(
-        {"gate": gate, "ranking": ranking}, "\n".join(f"{one['item']}\t{one['score']:.4f}" for one in ranking)
-    )
+    facts = {"gate": gate, "unknown": counts.get("unknown_ranked", 0), "ranking": ranking}
+    text = "\n".join(f"{one['item']}\t{one['score']:.4f}" for one in ranking)
+    return Answer(facts, text, note=_unknown(facts["unknown"], counts["ranked"]))
+
+
+def _unknown(count: int, of: int) -> str:
+    return f"the bundle does not know {count} of the {of} items" if count else ""
 
 
 def personalize(arguments: list[str]) -> Answer:
     _no_arguments("personalize", arguments)
-    config = values.settings()
+    config, asked = values.settings(), threading.Event()
+
+    def stop(*_: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second one does not wait for the step to end
+
     with values.device() as device:
-        return _table(device.personalize(config).to_dict())
+        signal.signal(signal.SIGINT, stop)
+        report = device.personalize(config, should_stop=asked.is_set)
+    if asked.is_set() and report.interrupted:
+        raise KeyboardInterrupt
+    return _table(report.to_dict())
 
 
 def upload(arguments: list[str]) -> Answer:
@@ -122,6 +159,11 @@ def upload(arguments: list[str]) -> Answer:
     if bool(values.URL.value) == bool(values.OUTPUT.value):
         raise InputError("upload: expected either --url=URL or --output=FILE")
     with values.device() as device:
+        if device.state["newest_upload_has_noise"] and values.noise() is None and not values.EXACT.value:
+            raise InputError(
+                "upload: expected --clip_norm and --noise_multiplier, since the upload before had noise, got neither; "
+                "--exact sends the vector as it is"
+            )
         if values.OUTPUT.value:
             return _written(device.upload(), device.state["sequence"], values.OUTPUT.value)
         transport = HttpTransport(values.URL.value, headers=values.headers(), insecure=values.INSECURE.value)
@@ -255,12 +297,13 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _events(path: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a file, each with its item."""
+def _events(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number of the line and JSON object of each event in a file; each has its item, and all a timestamp or none."""
     try:
-        lines = (sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")).splitlines()
+        lines = (sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")).split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"events: cannot read {path} ({error})") from error
+    first = None  # line with an event, and whether that has a timestamp
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -274,7 +317,14 @@ def _events(path: str) -> Iterator[dict[str, Any]]:
                 f"events: {path} line {number}: expected an object with item and, if need be, label, skipped and "
                 f"timestamp, got {line[:80]}"
             )
-        yield event
+        first = first or (number, "timestamp" in event)
+        if ("timestamp" in event) != first[1]:
+            expected, got = ("a", "none") if first[1] else ("no", "one")
+            raise InputError(
+                f"events: {path} line {number}: expected {expected} timestamp, as in line {first[0]}, got {got}; "
+                "give one in all lines or in none"
+            )
+        yield number, event
 
 
 def _no_arguments(command: str, arguments: list[str]) -> None:

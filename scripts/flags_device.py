@@ -9,6 +9,7 @@ from pathlib import Path
 from absl import flags
 
 from device_runtime import Bundle, Device, InputError, LogLimits, PersonalizeConfig, UploadNoise
+from device_runtime.bundle.vocabulary import RawId, Vocabulary
 from device_runtime.state.bundle_store import BundleStore
 
 JSON = flags.DEFINE_bool("json", False, "Print one JSON object.")
@@ -65,10 +66,15 @@ OUTPUT = flags.DEFINE_string("output", None, "upload: a file to write instead, f
 HEADER = flags.DEFINE_multi_string("header", [], "upload: a further header of HTTP as Name: value.")
 INSECURE = flags.DEFINE_bool("insecure", False, "register, upload, upgrade: allow http:// to other machines.")
 ATTEMPTS = flags.DEFINE_integer("attempts", 5, "upload: how often to try in this call.", lower_bound=1)
-_CLIP_NORM = flags.DEFINE_float("clip_norm", None, "upload, privacy: norm to which the vector is cut before noise.")
-_NOISE_MULTIPLIER = flags.DEFINE_float(
-    "noise_multiplier", None, "upload, privacy: standard deviation of the noise on each float, in clip norms."
+_CLIP_NORM = flags.DEFINE_float(
+    "clip_norm", None, "upload, privacy: norm to which the vector is cut before noise. Give it with every upload."
 )
+_NOISE_MULTIPLIER = flags.DEFINE_float(
+    "noise_multiplier",
+    None,
+    "upload, privacy: standard deviation of the noise on each float, in clip norms. Give it with every upload.",
+)
+EXACT = flags.DEFINE_bool("exact", False, "upload: without noise, though the upload before had some.")
 UPLOADS = flags.DEFINE_integer("uploads", 30, "privacy: how many uploads of one device to account for.")
 DELTA = flags.DEFINE_float("delta", 1e-5, "privacy: probability with which the guarantee may fail.")
 
@@ -154,6 +160,16 @@ def headers() -> dict[str, str]:
         if not separator or not name.strip():
             raise InputError(f"header: expected Name: value, got {name!r}")
     return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def skipped_item(vocabulary: Vocabulary, text: str) -> RawId:
+    """An item of --skipped."""
+    try:
+        if text:
+            return vocabulary.parse(text)
+    except InputError as error:
+        raise InputError(f"skipped: {str(error).removeprefix('item: ')}") from error
+    raise InputError(f"skipped: expected item ids with commas between them, got none in {','.join(SKIPPED.value)!r}")
 
 
 def _limits() -> LogLimits:

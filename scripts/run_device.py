@@ -23,7 +23,8 @@ All but inspect, self-test and privacy take --state, the device's own folder. Th
   dccl-device personalize --state=device
   dccl-device rank --top=10 --new_only --state=device
 
-Ends with 0, or with 1 and one line on what was wrong. --json prints one JSON object instead of text.
+Ends with 0; with 1 and one line on what was wrong; or with 130 where Ctrl-C ended it, after which personalize goes on
+in the next call. --json prints one JSON object instead of text.
 """
 
 if not __package__:
@@ -49,6 +50,11 @@ def main(argv: list[str]) -> int:
     except DeviceError as error:
         print(f"dccl-device: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("dccl-device: interrupted; call again to go on", file=sys.stderr)
+        return 130  # as a shell tells of SIGINT
+    if answer.note and not flags_device.JSON.value:
+        print(f"dccl-device: {answer.note}", file=sys.stderr)
     print(json.dumps(finite(answer.facts), indent=2) if flags_device.JSON.value else answer.text)
     return 0 if answer.good else 1
 

@@ -7,7 +7,7 @@ import gzip
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +22,10 @@ WORTHWHILE = 0.97  # a coding is kept if it is smaller than this share of the pl
 CHUNK_BYTES = 256 * 1024
 BROTLI_QUALITY = 5  # 11 takes a minute for 15 MB and gains a percent
 THE_START_OF_ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # one bundle, one zip
+
+
+class MissingFileError(OSError):
+    """A file of a published bundle is gone or not whole."""
 
 
 class BundleFiles:
@@ -69,6 +73,23 @@ class BundleFiles:
         """Raises OSError if the storage cannot be reached."""
         if not self._storage.isdir(self._root):
             raise OSError(f"bundles: {self._root} is gone")
+
+    def check_whole(self, identity: bytes, sizes: Mapping[str, int]) -> None:
+        """Raises MissingFileError unless a bundle's files are there and as long as they were when it was published.
+
+        Args:
+          identity: of the bundle.
+          sizes: bytes of each file by content coding.
+        """
+        self._storage.invalidate_cache()  # some storages remember what they once listed
+        for coding, size in sizes.items():
+            try:
+                found = self._storage.size(self._path(identity, coding))
+            except FileNotFoundError:
+                found = None
+            if found != size:
+                what = "is gone" if found is None else f"has {found} bytes, not {size}"
+                raise MissingFileError(f"bundle {identity.hex()}: its file ({coding}) {what}; publish it again")
 
     def _path(self, identity: bytes, coding: str) -> str:
         return f"{self._root}/{identity.hex()}{SUFFIXES[coding]}"

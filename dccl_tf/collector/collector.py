@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,12 +12,12 @@ from typing import Any, TypeVar
 from starlette.concurrency import run_in_threadpool
 
 from dccl_tf.collector import enrolment
-from dccl_tf.collector.bundle_files import BundleFiles
+from dccl_tf.collector.bundle_files import BundleFiles, MissingFileError
 from dccl_tf.collector.group_commit import GroupCommit
 from dccl_tf.collector.logs import CountingLog, logger
 from dccl_tf.collector.metrics import Metrics
 from dccl_tf.collector.releases import Releases
-from dccl_tf.collector.rollout import Release
+from dccl_tf.collector.rollout import ACTIVE, Release
 from dccl_tf.collector.settings import Settings
 from dccl_tf.collector.tokens import Token
 from dccl_tf.vectors import Ingest, KeyVault, VectorStore
@@ -58,12 +59,18 @@ class Collector:
           ValueError: a setting is not as it should be, or the database cannot be opened.
           OSError: a file or folder cannot be read or made.
         """
-        Path(settings.data_dir).mkdir(parents=True, exist_ok=True)
-        vault = KeyVault.from_file(settings.path(settings.secret_file, "secret"))
-        operator = Token.from_file(settings.path(settings.operator_token_file, "operator_token"), make=True)
-        enrolling = settings.enrolment_token_file
-        enrolment_token = Token.from_file(Path(enrolling), make=False) if enrolling else None
-        files = BundleFiles(settings.bundles_url)
+        with _named("data_dir", settings.data_dir):
+            Path(settings.data_dir).mkdir(parents=True, exist_ok=True)
+        with _named("secret_file", file := settings.path(settings.secret_file, "secret")):
+            vault = KeyVault.from_file(file)
+        with _named("operator_token_file", file := settings.path(settings.operator_token_file, "operator_token")):
+            operator = Token.from_file(file, make=True)
+        enrolment_token = None
+        if settings.enrolment_token_file:
+            with _named("enrolment_token_file", settings.enrolment_token_file):
+                enrolment_token = Token.from_file(Path(settings.enrolment_token_file), make=False)
+        with _named("bundles", settings.bundles_url):
+            files = BundleFiles(settings.bundles_url)
         store = VectorStore.open(settings.store_url, vault)
         store.check_secret()
         return cls(settings, store, files, operator, enrolment_token)
@@ -97,24 +104,40 @@ class Collector:
         return await asyncio.get_running_loop().run_in_executor(self._writer, partial(work, *arguments))
 
     def publish(self, path: str | Path, percent: float) -> Release:
-        """Verifies a bundle, a folder or a zip, stores its files and releases it to a share of devices.
+        """Verifies a bundle, a folder or a zip, stores its files and releases it to a share of devices. Of one that was
+        published before, files that are gone are stored again.
 
         Raises:
           BundleError: it is no bundle that this version knows, or damaged.
-          ValueError: `percent` is not in 0..100, or it was published before.
+          ValueError: `percent` is not in 0..100, or it was published before and is whole.
         """
         bundle = Bundle.open(path)
         release = self.releases.publish(
-            bundle.identity, bundle.manifest.metapatch_length, percent, lambda: self.files.save(bundle)
+            bundle.identity, bundle.manifest.metapatch_length, percent, lambda: self.files.save(bundle), self._is_whole
         )
         self.log.info("bundle published", bundle=bundle.identity.hex(), percent=percent, bytes=release.sizes)
         return release
+
+    def check_releases(self) -> None:
+        """Raises MissingFileError if a file is gone of a bundle that devices are offered now."""
+        for release in self.releases.newest_first():
+            if release.state == ACTIVE:
+                self.files.check_whole(release.bundle, release.sizes)
+                if release.percent >= 100.0:  # nobody is offered an older one
+                    return
 
     def change_release(self, bundle: bytes, percent: float | None = None, state: str | None = None) -> Release:
         """Widens, narrows, halts, rolls back or resumes a release; see `Releases.change`."""
         release = self.releases.change(bundle, percent, state)
         self.log.info("release changed", bundle=bundle.hex(), percent=release.percent, state=release.state)
         return release
+
+    def _is_whole(self, release: Release) -> bool:
+        try:
+            self.files.check_whole(release.bundle, release.sizes)
+        except MissingFileError:
+            return False
+        return True
 
     async def prune_for_ever(self) -> None:
         """Deletes vectors older than the settings say, now and every hour."""
@@ -132,3 +155,16 @@ class Collector:
         """Newest first, as they were a second ago at most."""
         known = self.releases.cached()
         return known if known is not None else await run_in_threadpool(self.releases.newest_first)
+
+
+@contextmanager
+def _named(setting: str, path: str | Path) -> Iterator[None]:
+    """Errors name the setting that they come of, and its path."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"{setting}: {path} cannot be read or made ({error.strerror or error})") from error
+    except ValueError as error:
+        if str(error).startswith(f"{setting}: "):
+            raise
+        raise ValueError(f"{setting}: {error}") from error

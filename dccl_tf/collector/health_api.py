@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from dccl_tf.collector import openapi
+from dccl_tf.collector.bundle_files import MissingFileError
 from dccl_tf.collector.collector import Collector
 
 READY_SECONDS = 5.0  # for the database and the bundles to answer
@@ -21,9 +22,9 @@ async def alive(request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """200 if the database and the bundles' storage answer, else 503; says which does not."""
+    """200 if database and storage answer and what devices are offered is there, else 503; says what is not."""
     collector: Collector = request.app.state.collector
-    checks = {"store": collector.store.check, "bundles": collector.files.check}
+    checks = {"store": collector.store.check, "bundles": collector.files.check, "releases": collector.check_releases}
     answers = await asyncio.gather(*(_answers(check) for check in checks.values()))
     found = dict(zip(checks, answers, strict=True))
     good = all(answer == "ok" for answer in answers)
@@ -48,6 +49,8 @@ async def _answers(check: Callable[[], None]) -> str:
             await run_in_threadpool(check)
     except TimeoutError:
         return "no answer"
+    except MissingFileError as error:
+        return str(error)
     except Exception as error:  # whatever a database driver or a storage raises
         return type(error).__name__
     return "ok"

@@ -37,22 +37,32 @@ class Releases:
         return self._cached if time.monotonic() - self._cached_at < FRESH_SECONDS else None
 
     def publish(
-        self, bundle: bytes, metapatch_length: int, percent: float, save: Callable[[], dict[str, int]]
+        self,
+        bundle: bytes,
+        metapatch_length: int,
+        percent: float,
+        save: Callable[[], dict[str, int]],
+        is_whole: Callable[[Release], bool] = lambda release: True,
     ) -> Release:
-        """Makes a bundle known to the store, and the newest release, for a share of devices.
+        """Makes a bundle known to the store, and the newest release, for a share of devices. One that is known stays
+        where it is among them: its files are written again if some are gone.
 
         Args:
           bundle: identity.
           metapatch_length: K.
           percent: of devices, 0 to 100.
           save: writes the files; returns their bytes by content coding.
+          is_whole: whether the files of a release are there.
 
         Raises:
-          ValueError: `percent` is not as above, or the bundle was published before.
+          ValueError: `percent` is not as above, or the bundle was published before and is whole.
         """
         _check(percent, ACTIVE)
-        if any(release.bundle == bundle for release in self.newest_first()):
-            raise ValueError(_KNOWN.format(bundle.hex()))
+        for known in self.newest_first():
+            if known.bundle == bundle and is_whole(known):
+                raise ValueError(_KNOWN.format(bundle.hex()))
+            if known.bundle == bundle:
+                return self._update(bundle, percent=percent, sizes=save())
         row = {"bundle": bundle, "percent": percent, "state": ACTIVE, "sizes": save()}
         self._store.register_bundle(bundle, metapatch_length)
         now = time.time()
@@ -71,9 +81,10 @@ class Releases:
           ValueError: a value is not as it should be.
         """
         _check(percent, state)
-        values: dict[str, Any] = {
-            name: value for name, value in (("percent", percent), ("state", state)) if value is not None
-        }
+        given = (("percent", percent), ("state", state))
+        return self._update(bundle, **{name: value for name, value in given if value is not None})
+
+    def _update(self, bundle: bytes, **values: Any) -> Release:
         with self._store.begin() as connection:
             statement = sql.update(RELEASES).where(RELEASES.c.bundle == bundle)
             if not connection.execute(statement.values(changed_at=time.time(), **values)).rowcount:

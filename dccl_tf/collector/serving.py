@@ -1,12 +1,15 @@
 """Serves a collector by uvicorn, and refuses to do so where it would be open to all by mistake."""
 
+import errno
 import ipaddress
 import os
 import socket
 import ssl
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 import uvicorn
+from starlette.applications import Starlette
 
 from dccl_tf.collector import logs
 from dccl_tf.collector.app import application
@@ -16,6 +19,8 @@ from dccl_tf.collector.settings import Settings
 CONNECTIONS = 10_000  # at a time; more are answered 503
 SHUTDOWN_SECONDS = 30  # for requests under way when the process is told to end
 IDLE_SECONDS = 60  # after which a connection without requests is closed
+BACKLOG = 2048  # connections that the system has taken and the process has not
+_NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 @dataclass(frozen=True)
@@ -50,16 +55,39 @@ class Address:
                 "--tls_certificate and --tls_key, or --behind_proxy if a proxy before this ends TLS"
             )
 
-    def check_free(self) -> None:
-        """Raises ValueError if nothing can listen here."""
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+    def listen(self) -> list[socket.socket]:
+        """Sockets that listen, one for each address of the host that this machine has.
+
+        Raises:
+          ValueError: there is none, or another program listens there.
+        """
+        listening: list[socket.socket] = []
+        absent: OSError | None = None
         try:
-            socket.create_server((self.host, self.port), family=family).close()
+            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            for family, address in dict.fromkeys((family, address) for family, *_, address in found):
+                try:
+                    listening.append(socket.create_server(address, family=family, backlog=BACKLOG))
+                except OSError as error:
+                    if error.errno not in _NOT_HERE:
+                        raise
+                    absent = error  # as ::1 of localhost on a machine without IPv6
+            if absent and not listening:
+                raise absent
         except OSError as error:
+            for one in listening:
+                one.close()
             raise ValueError(
-                f"host, port: cannot listen on {self.host}, port {self.port} ({error.strerror or error}); "
+                f"host, port: cannot listen on {self.host}, port {self.port} "
+                f"({str(error.strerror or error).partition(' (while')[0]}); "
                 "choose another, or end what listens there"
             ) from error
+        return listening
+
+    def url(self, listening: socket.socket) -> str:
+        """Of one of the sockets."""
+        host, port = listening.getsockname()[:2]
+        return f"http{'s' if self.tls_certificate else ''}://{f'[{host}]' if ':' in host else host}:{port}"
 
     @property
     def is_loopback(self) -> bool:
@@ -80,23 +108,30 @@ def serve(settings: Settings, address: Address, open_enrolment: bool = False, lo
       log_requests: whether each request is a line of the log.
 
     Raises:
-      ValueError, OSError: a setting is not as it should be.
+      ValueError, OSError: a setting is not as it should be, or the service did not start.
     """
     if not (address.is_loopback or settings.enrolment_token_file or open_enrolment):
         raise ValueError(
             f"enrolment_token_file: anybody who reaches {address.host} could register devices; give a file with a "
             "token that your app sends, or --open_enrolment"
         )
-    address.check_free()
-    logs.configure()
-    collector = Collector.open(settings)
-    collector.log.info(
-        "serving", host=address.host, port=address.port, store=collector.store.location, bundles=settings.bundles_url
-    )
-    uvicorn.run(
-        application(collector, log_requests),
-        host=address.host,
-        port=address.port,
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(one) for one in address.listen()]
+        logs.configure()
+        collector = Collector.open(settings)
+        urls = [address.url(one) for one in sockets]
+        where = {"store": collector.store.location, "bundles": settings.bundles_url}
+        collector.log.info(f"running on {' and '.join(urls)}", **where)  # who connects now waits until it has started
+        server = uvicorn.Server(_config(application(collector, log_requests), address))
+        with suppress(KeyboardInterrupt, SystemExit):  # uvicorn raises SIGINT anew once it has ended
+            server.run(sockets)
+    if not server.started:
+        raise OSError("serve: the service did not start; its log says why")
+
+
+def _config(app: Starlette, address: Address) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
         ssl_certfile=address.tls_certificate,
         ssl_keyfile=address.tls_key,
         proxy_headers=address.behind_proxy,

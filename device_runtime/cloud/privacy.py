@@ -19,6 +19,8 @@ import numpy as np
 
 from device_runtime.errors import InputError, UploadError
 
+MOST_LOSS = 1000.0  # beyond it the accountant takes minutes and gigabytes, to say that there is no privacy
+
 
 @dataclass(frozen=True)
 class UploadNoise:
@@ -51,13 +53,19 @@ class UploadNoise:
         By the accountant of `dp-accounting`, which brings SciPy: ask where settings are chosen, not on a phone.
 
         Raises:
-          InputError: fewer than 1 upload, a delta outside (0, 1), or too little noise to account for.
+          InputError: fewer than 1 upload, a delta outside (0, 1), or too little or too much noise to account for.
           UploadError: the package is not installed.
         """
         if isinstance(uploads, bool) or uploads != int(uploads) or uploads < 1:
             raise InputError(f"uploads: expected a whole number of at least 1, got {uploads!r}")
         if not 0.0 < delta < 1.0:
             raise InputError(f"delta: expected a number between 0 and 1, got {delta!r}")
+        loss = 2.0 * uploads / self.noise_multiplier / self.noise_multiplier  # its mean: about epsilon, if it is large
+        if loss > MOST_LOSS:
+            raise InputError(
+                f"noise: expected enough of it for an epsilon below {MOST_LOSS:g}, got a noise_multiplier of "
+                f"{self.noise_multiplier:g} and {uploads} uploads; so little noise guarantees nothing"
+            )
         try:
             import dp_accounting
             from dp_accounting import pld
@@ -66,10 +74,11 @@ class UploadNoise:
         mechanism = dp_accounting.GaussianDpEvent(self.noise_multiplier / 2.0)
         accountant = pld.PLDAccountant()
         try:
-            accountant.compose(mechanism, int(uploads))
-            return float(accountant.get_epsilon(delta))
+            with np.errstate(all="ignore"):
+                accountant.compose(mechanism, int(uploads))
+                return float(accountant.get_epsilon(delta))
         except (ValueError, OverflowError, MemoryError) as error:
             raise InputError(
-                f"noise: expected enough of it for the accountant, got a noise_multiplier of {self.noise_multiplier:g} "
-                f"and {uploads} uploads ({error}); so little noise guarantees nothing"
+                f"noise: expected as much as the accountant can count, got a noise_multiplier of "
+                f"{self.noise_multiplier:g} and {uploads} uploads ({error})"
             ) from error

@@ -1,7 +1,10 @@
 """A device's side of uploading: makes the signed message, queues it, and sends what waits."""
 
 import hashlib
+from contextlib import suppress
 from dataclasses import replace
+
+from google.protobuf.message import DecodeError
 
 from device_runtime.cloud.delivery import Delivery, Retries, deliver, verdict_of
 from device_runtime.cloud.privacy import UploadNoise
@@ -11,6 +14,7 @@ from device_runtime.errors import InputError, StateError
 from device_runtime.log.outbox import Queued
 from device_runtime.state.device_state import DeviceState
 from device_runtime.state.folder import StateFolder
+from protos import dccl_pb2
 from protos.signing import sign
 
 
@@ -23,6 +27,14 @@ class Sender:
     @property
     def has_key(self) -> bool:
         return self._key is not None
+
+    @property
+    def newest_has_noise(self) -> bool | None:
+        """Whether noise was added to the newest upload; None if none is remembered, or it cannot be read."""
+        for newest in self._folder.outbox.newest(1):
+            with suppress(DecodeError):
+                return not dccl_pb2.VectorUpload.FromString(newest.content).HasField("evidence")
+        return None
 
     def queue(self, state: DeviceState) -> tuple[Queued, DeviceState]:
         """The upload of a state, queued unless it is already, and the state with its number, which is stored.

@@ -3,8 +3,10 @@
 import gzip
 import io
 import json
+import os
 import time
 import zipfile
+from pathlib import Path
 
 import brotli
 import pytest
@@ -71,6 +73,21 @@ def test_a_bundle_whose_file_is_gone_is_an_error_and_not_an_empty_file(client, p
     answer = fetched(client)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
     assert "its file cannot be read (FileNotFoundError); publish it again" in answer.text
+
+
+@pytest.mark.parametrize(("damage", "what"), [(Path.unlink, "is gone"), (lambda file: os.truncate(file, 3), "has 3 b")])
+def test_a_release_that_has_lost_a_file_is_not_ready_until_it_is_published_again(
+    client, publish, collector, damage, what
+):
+    identity = publish().hex()
+    damage(collector.settings.data_dir / "bundles" / f"{identity}.zip")
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["releases"].startswith(f"bundle {identity}: its file (identity) {what}")
+    publish()
+    assert client.get("/readyz").status_code == 200
+    assert fetched(client).status_code == 200
+    assert len(collector.releases.newest_first()) == 1
 
 
 def test_before_the_first_there_is_none(client):

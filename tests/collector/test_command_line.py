@@ -39,6 +39,13 @@ def test_what_is_wrong_is_one_line(tmp_path):
         assert done.stderr.startswith(message)
 
 
+def test_a_port_in_use_is_one_line(tmp_path):
+    with Served(tmp_path) as served:
+        done = run(tmp_path, f"--port={served.port}")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
+    assert done.stderr.startswith(f"dccl-serve: host, port: cannot listen on 127.0.0.1, port {served.port} (Address al")
+
+
 def test_a_served_collector_logs_json(tmp_path):
     with Served(tmp_path, "--log_requests") as served:
         connection = served.connect()

@@ -69,15 +69,24 @@ def test_an_impossible_query_is_named(client, operator, query, message):
     assert (answer.status_code, message in answer.json()["detail"]) == (422, True)
 
 
+def test_a_change_nested_too_deeply_is_no_json(client, operator):
+    path, headers = f"/v1/operator/bundles/{'0' * 64}", operator | {"Content-Type": "application/json"}
+    answer = client.patch(path, content=b"[" * 4000, headers=headers)
+    assert (answer.status_code, "body: expected a JSON object" in answer.json()["detail"]) == (400, True)
+
+
 def test_alive_and_ready(client):
     assert client.get("/healthz").text == "ok"
-    assert client.get("/readyz").json() == {"store": "ok", "bundles": "ok"}
+    assert client.get("/readyz").json() == {"store": "ok", "bundles": "ok", "releases": "ok"}
 
 
 def test_not_ready_says_what_is_missing(client, collector):
     collector.files._storage.rm(collector.files._root, recursive=True)
     answer = client.get("/readyz")
-    assert (answer.status_code, answer.json()) == (503, {"store": "ok", "bundles": "OSError"})
+    assert (answer.status_code, answer.json()) == (
+        503,
+        {"store": "ok", "bundles": "OSError", "releases": "ok"},
+    )
 
 
 def value(text, name, **labels):

@@ -3,6 +3,7 @@
 import datetime
 import http.client
 import ipaddress
+import re
 import socket
 import ssl
 import subprocess
@@ -55,6 +56,41 @@ def test_a_port_in_use_is_told_before_anything_is_made(tmp_path):
         with pytest.raises(ValueError, match=rf"host, port: cannot listen on 127\.0\.0\.1, port {port} \(Addr"):
             serve(Settings(data_dir=tmp_path / "c"), Address(port=port))
     assert not (tmp_path / "c").exists()
+
+
+def test_a_host_of_another_machine_is_told():
+    with pytest.raises(ValueError, match=r"host, port: cannot listen on 192\.0\.2\.1, port 8080 \(Cannot assign"):
+        Address("192.0.2.1", behind_proxy=True).listen()
+    with pytest.raises(ValueError, match=r"host, port: cannot listen on nowhere\.invalid"):
+        Address("nowhere.invalid", behind_proxy=True).listen()
+
+
+def test_localhost_is_listened_to_at_each_address_that_it_has():
+    sockets = Address("localhost", port=0).listen()
+    hosts = {one.getsockname()[0] for one in sockets}
+    for one in sockets:
+        one.close()
+    assert "127.0.0.1" in hosts
+    assert hosts <= {"127.0.0.1", "::1"}
+
+
+@pytest.mark.parametrize(
+    "setting", ["data_dir", "secret_file", "operator_token_file", "enrolment_token_file", "bundles"]
+)
+def test_a_path_that_cannot_be_is_named_with_its_setting(tmp_path, setting):
+    (tmp_path / "file").write_text("x")
+    wrong = tmp_path / "file" / "below"
+    settings = Settings(**({"data_dir": tmp_path / "c"} | {setting: str(wrong)}))
+    with pytest.raises(
+        OSError, match=rf"{setting}: {re.escape(str(wrong))} cannot be read or made \(Not a directory\)"
+    ):
+        Collector.open(settings)
+
+
+def test_a_token_that_could_be_guessed_is_named_with_its_setting(tmp_path):
+    (tmp_path / "token").write_text("short")
+    with pytest.raises(ValueError, match=r"enrolment_token_file: .*token: token: expected at least 16 ASCII"):
+        Collector.open(Settings(data_dir=tmp_path / "c", enrolment_token_file=tmp_path / "token"))
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -93,6 +95,21 @@ def test_an_upload_that_does_not_arrive_is_told_and_waits(tmp_path):
     assert json.loads(succeeded("status", *here))["uploads_waiting"] == 1
 
 
+def test_after_an_upload_with_noise_the_exact_vector_leaves_on_demand_alone(tmp_path):
+    with Device.open(tmp_path / "device", BUNDLE, key=b"k" * 32) as device:
+        device.log_many(range(101, 121), [0, 1] * 10)
+        device.personalize()
+    here = ["--state", tmp_path / "device", "--output", tmp_path / "upload.pb"]
+    succeeded("upload", "--clip_norm=1", "--noise_multiplier=1", *here)
+    noisy = (tmp_path / "upload.pb").read_bytes()
+    refused = run("upload", *here)
+    assert (refused.returncode, "since the upload before had noise" in refused.stderr) == (1, True)
+    assert (tmp_path / "upload.pb").read_bytes() == noisy
+    succeeded("upload", "--exact", *here)
+    signed = dccl_pb2.SignedUpload.FromString((tmp_path / "upload.pb").read_bytes())
+    assert dccl_pb2.VectorUpload.FromString(signed.upload).HasField("evidence")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -102,6 +119,9 @@ def test_an_upload_that_does_not_arrive_is_told_and_waits(tmp_path):
         (["rank", "--state", "STATE"], "bundle: expected a folder or a zip for a new device, got none"),
         (["log", "abc", "--bundle", BUNDLE, "--state", "STATE"], "item: expected a whole number"),
         (["log", "101", "--label=2", "--bundle", BUNDLE, "--state", "STATE"], "label (row 0): expected 0 or 1, got 2"),
+        (["rank", "--top=0", "--bundle", BUNDLE, "--state", "STATE"], "top: expected a whole number of at least 1"),
+        (["log", "101", "--skipped=1,,2", "--bundle", BUNDLE, "--state", "STATE"], "skipped: expected item ids with"),
+        (["log", "101", "--skipped=x", "--bundle", BUNDLE, "--state", "STATE"], "skipped: expected a whole number"),
         (["upload", "--bundle", BUNDLE, "--state", "STATE"], "expected either --url=URL or --output=FILE"),
         (["upload", "--clip_norm=1", "--output=o", "--state", "STATE"], "noise: expected both --clip_norm and"),
         (["upload", "--url=http://a.example", "--bundle", BUNDLE, "--state", "STATE"], "url: expected https"),
@@ -126,12 +146,51 @@ def test_a_line_that_is_no_event_is_named(tmp_path):
     assert (result.returncode, "line 1: not JSON" in result.stderr) == (1, True)
 
 
-def test_lines_of_which_some_have_no_time_are_refused_and_none_is_logged(tmp_path):
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ('{"item": 101, "timestamp": 5}\n\n{"item": 102}\n', "line 3: expected a timestamp, as in line 1, got none"),
+        ('\n{"item": 101}\n{"item": 102, "timestamp": 5}', "line 3: expected no timestamp, as in line 2, got one"),
+        ('\n{"item": 101}\n{"item": "x"}', "line 3: item: expected a whole number"),
+        ('{"item": 101, "label": 2}', "line 1: label: expected 0 or 1, got 2"),
+        ('{"item": 101}\n{"item": 102, "skipped": 5}', "line 2: skipped: expected a list of item ids, got 5"),
+        ('{"item": 101, "timestamp": 1.5}', "line 1: timestamp: expected whole seconds, got 1.5"),
+    ],
+)
+def test_of_wrong_events_the_line_is_named_and_none_is_logged(tmp_path, lines, message):
     here = ["--bundle", BUNDLE, "--state", tmp_path / "device"]
-    result = run("log", "--events=-", *here, stdin='{"item": 101, "timestamp": 5}\n{"item": 102}\n')
-    assert result.returncode == 1
-    assert "events: expected a timestamp in all 2 lines of - or in none, got 1" in result.stderr
+    result = run("log", "--events=-", *here, stdin=lines)
+    assert (result.returncode, f"dccl-device: events: - {message}" in result.stderr) == (1, True), result.stderr
     assert json.loads(succeeded("status", *here, "--json"))["log"]["history"] == 0
+
+
+def test_items_that_the_bundle_does_not_know_are_told(tmp_path):
+    here = ["--bundle", BUNDLE, "--state", tmp_path / "device"]
+    logged = run("log", "--events=-", *here, stdin='{"item": 101}\n{"item": 999}\n')
+    assert logged.stdout == "logged 2; the history now has 2 interactions\n"
+    assert "dccl-device: the bundle does not know 1 of the 2 items" in logged.stderr
+    assert "the bundle does not know 2 of the 3 items" in run("rank", 101, 998, 999, "--top=1", *here).stderr
+    assert json.loads(succeeded("rank", 101, 998, 999, "--json", *here))["unknown"] == 2
+    assert json.loads(succeeded("log", 998, "--json", *here))["unknown"] == 1
+    assert json.loads(succeeded("rank", "--json", *here))["unknown"] == 0
+
+
+def test_an_interrupted_personalisation_ends_in_one_line(tmp_path):
+    with Device.open(tmp_path / "device", BUNDLE) as device:
+        device.log_many(range(101, 121), [0, 1] * 10)
+    command = [sys.executable, "-m", "scripts.run_device", "personalize", "--epochs=10000000"]
+    command.append(f"--state={tmp_path / 'device'}")
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while not (tmp_path / "device" / "training.bin").exists():  # the first checkpoint, after 5 s
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=30)
+    assert (process.returncode, output) == (130, "")
+    assert errors.splitlines()[-1] == "dccl-device: interrupted; call again to go on"
+    assert "Traceback" not in errors
+    with Device.open(tmp_path / "device") as device:
+        assert device.state["steps"] > 0
 
 
 def test_help_teaches_the_commands():

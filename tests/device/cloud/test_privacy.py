@@ -62,6 +62,17 @@ def test_one_vector_is_noised_once_so_that_asking_again_averages_nothing_out(tmp
         assert device.upload() == body
 
 
+def test_the_device_tells_whether_its_newest_upload_had_noise(tmp_path, bundle):
+    with trained(tmp_path / "device", bundle, UploadNoise(1.0, 0.5)) as device:
+        assert device.state["newest_upload_has_noise"] is None
+        device.upload()
+        assert device.state["newest_upload_has_noise"] is True
+    with Device.open(tmp_path / "device") as device:
+        assert device.state["newest_upload_has_noise"] is True
+        device.upload()
+        assert device.state["newest_upload_has_noise"] is False
+
+
 def test_by_default_the_vector_leaves_as_it_is(tmp_path, bundle):
     with trained(tmp_path / "device", bundle, None) as device:
         np.testing.assert_array_equal(np.array(upload(device).vector, np.float32), device.vector)
@@ -95,7 +106,15 @@ def test_an_account_of_nothing_is_refused(uploads, delta):
         UploadNoise(1.0, 1.0).epsilon(uploads, delta)
 
 
-def test_too_little_noise_to_account_for_is_told():
+@pytest.mark.parametrize(
+    ("multiplier", "verdict"),
+    [  # the mean loss of 1 upload is 2 / multiplier**2: 1250 for 0.04
+        (0.04, "so little noise guarantees nothing"),
+        (1e-300, "so little noise guarantees nothing"),
+        (1e300, "expected as much as the accountant can count"),
+    ],
+)
+def test_noise_that_cannot_be_accounted_for_is_told(multiplier, verdict):
     pytest.importorskip("dp_accounting")
-    with pytest.raises(InputError, match="so little noise guarantees nothing"):
-        UploadNoise(1.0, 1e-6).epsilon(1, 1e-6)
+    with pytest.raises(InputError, match=verdict):
+        UploadNoise(1.0, multiplier).epsilon(1, 1e-6)
