@@ -17,7 +17,7 @@ from dccl_tf.data.filters import cap_histories, filter_log
 from dccl_tf.data.movielens import load_movielens
 from dccl_tf.data.schema import InteractionLog
 from dccl_tf.data.storage import read_log
-from dccl_tf.data.synthetic import Oracle, synthetic_log
+from dccl_tf.data.synthetic import SHORTEST, Oracle, synthetic_log
 from dccl_tf.data.tables import TableColumns, load_table
 
 flags.DEFINE_enum(
@@ -59,7 +59,9 @@ flags.DEFINE_integer(
 flags.DEFINE_integer("max_user_interactions", None, "Keep the newest of each user; by default all.", lower_bound=1)
 flags.DEFINE_integer("max_users", None, "amazon: keep a sample of so many users, the same each time.", lower_bound=1)
 flags.DEFINE_integer("synthetic_users", 1000, "synthetic: number of users.", lower_bound=1)
-flags.DEFINE_integer("synthetic_items", 800, "synthetic: number of items.", lower_bound=4)
+flags.DEFINE_integer(
+    "synthetic_items", 800, "synthetic: number of items, twice the shortest history or more.", lower_bound=2 * SHORTEST
+)
 flags.DEFINE_float("synthetic_drift", 0.03, "synthetic: radians by which a taste turns at each interaction.")
 flags.DEFINE_integer("synthetic_seed", 0, "synthetic: of everything made up.", lower_bound=0)
 

@@ -9,8 +9,10 @@ from typing import Any, NoReturn
 import numpy as np
 import pandas as pd
 
-LONGEST_ID = 500  # characters; NumPy gives every id the room of the longest
+LONGEST_ID = 500  # characters; NumPy gives every distinct id the room of the longest
 WHOLE_NUMBER = r"-?(?:0|[1-9]\d*)"  # as a program prints it
+_NO_SCALAR = (list, tuple, dict, np.ndarray, bytes)  # what a cell of Parquet may be beside text and numbers
+_SHOWN = 80  # characters of a value in an error
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,24 @@ class Column:
         """
         value = self.values.iloc[row]
         shown = "nothing" if _is_null(value) else repr(value.item() if isinstance(value, np.generic) else value)
+        if len(shown) > _SHOWN:
+            shown = f"{shown[:_SHOWN]}... ({len(str(value)):,} characters)"
         raise ValueError(f"{self.file}, {self.place(row)}, column {self.name!r}: expected {expected}, got {shown}")
 
     def refuse_first(self, wrong: np.ndarray, expected: str) -> None:
         """Raises the error for the first row [N] that is marked, if there is one."""
         if wrong.any():
             self.refuse(int(wrong.argmax()), expected)
+
+    def refuse_nested(self, expected: str, lists: bool = False) -> None:
+        """Raises the error for the first cell that is neither one value nor, with `lists`, a list of values."""
+
+        def wrong(cell: object) -> bool:
+            parts = cell if lists and isinstance(cell, (list, np.ndarray)) else [cell]
+            return any(isinstance(part, _NO_SCALAR) for part in parts)
+
+        if self.values.dtype == object:
+            self.refuse_first(self.values.map(wrong).to_numpy(bool), expected)
 
     @property
     def nulls(self) -> np.ndarray:
@@ -49,37 +63,37 @@ class Column:
 
 
 def ids(column: Column, kind: str = "auto") -> np.ndarray:
-    """Ids [N] as int64, or as text of NumPy's fixed width.
+    """Ids [N] as int64, or as text: str objects, so that one long id does not widen all.
 
     Args:
       column: whole numbers or text.
       kind: "auto" takes text for numbers if every value is a whole number; "text" keeps it text.
 
     Raises:
-      ValueError: an empty id, a number that is not whole, or numbers and text mixed.
+      ValueError: an id that is empty, too long or has a zero byte, a number that is not whole, or numbers and text
+        mixed.
     """
+    column.refuse_nested("an id that is a whole number or text")
     column.refuse_first(column.nulls, "an id")
-    if column.values.dtype == object:
-        nested = column.values.map(lambda value: isinstance(value, (list, dict, tuple, np.ndarray)))
-        column.refuse_first(nested.to_numpy(bool), "an id that is a whole number or text")
     if not column.is_text:
         if kind == "text":
-            return column.values.astype(str).to_numpy().astype(str)
+            return column.values.astype(str).to_numpy(object)
         return _whole(column, column.values.to_numpy(), "an id that is a whole number or text")
     text = column.values.astype(str)
     column.refuse_first((text.str.len() > LONGEST_ID).to_numpy(bool), f"an id of at most {LONGEST_ID} characters")
+    column.refuse_first(text.str.contains("\0", regex=False).to_numpy(bool), "an id without zero bytes")
     if kind == "text":
-        return text.to_numpy().astype(str)
+        return text.to_numpy(object)
     numeric = text.str.fullmatch(WHOLE_NUMBER).to_numpy(bool)
     if numeric.all():
         try:
             return text.astype(np.int64).to_numpy()
         except (OverflowError, ValueError):  # beyond int64: hashes of 20 digits, say
-            return text.to_numpy().astype(str)
+            return text.to_numpy(object)
     if numeric.any():
         first = "a whole number, as in the first row" if numeric[0] else "text, as in the first row"
         column.refuse_first(numeric != numeric[0], f"{first} (or id_type 'text' for ids of both forms)")
-    return text.to_numpy().astype(str)
+    return text.to_numpy(object)
 
 
 @dataclass(frozen=True)
@@ -104,6 +118,7 @@ def times(column: Column) -> np.ndarray:
 def read_times(column: Column) -> Times:
     """`times` of one part of a column that is read in parts."""
     expected = "a time (a number or an ISO 8601 date)"
+    column.refuse_nested(expected)
     column.refuse_first(column.nulls, expected)
     values = column.values
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
@@ -128,6 +143,7 @@ def labels(column: Column) -> np.ndarray:
     Raises:
       ValueError: a value other than 0, 1, false and true.
     """
+    column.refuse_nested("a label, 0 or 1")
     values = column.values
     if column.is_text:
         text = values.astype(str).str.lower().replace({"true": "1", "false": "0"})
@@ -143,6 +159,7 @@ def numbers(column: Column, expected: str = "a number") -> np.ndarray:
     Raises:
       ValueError: any other value.
     """
+    column.refuse_nested(expected)
     values = pd.to_numeric(column.values, errors="coerce").to_numpy(float, na_value=np.nan)
     column.refuse_first(~np.isfinite(values), expected)
     return values

@@ -15,6 +15,7 @@ from dccl_tf.data.sequences import sorted_log
 
 WIDTH = 8
 STRENGTH = 3.0
+SHORTEST = 8  # interactions of the shortest histories
 TAIL = 1.2  # of the lengths: standard deviation of their logarithm
 _REGIONS = ("north", "east", "south", "west")
 _AGES = ("under 25", "25-39", "40-59", "60 and over")
@@ -73,7 +74,7 @@ def synthetic_log(
     items: int = 800,
     categories: int = 8,
     mean_length: float = 40.0,
-    shortest: int = 8,
+    shortest: int = SHORTEST,
     longest: int = 300,
     drift: float = 0.03,
 ) -> tuple[InteractionLog, Oracle]:
@@ -100,6 +101,8 @@ def synthetic_log(
             f"users, items, categories: expected at least 1, at least 4 and 1 to {len(_KINDS)}, "
             f"got {users}, {items} and {categories}"
         )
+    if seed < 0 or not np.isfinite(drift):
+        raise ValueError(f"seed, drift: expected 0 or more and a finite number, got {seed} and {drift}")
     longest = min(longest, items // 2)
     if not 1 <= shortest <= longest:
         raise ValueError(

@@ -41,6 +41,8 @@ class TableColumns:
     def __post_init__(self) -> None:
         if self.label and self.rating:
             raise ValueError(f"label, rating: expected one of them, got {self.label!r} and {self.rating!r}")
+        if not np.isfinite(self.rating_threshold):
+            raise ValueError(f"rating_threshold: expected a finite number, got {self.rating_threshold}")
         if self.id_type not in ("auto", "text"):
             raise ValueError(f"id_type: expected 'auto' or 'text', got {self.id_type!r}")
         if not self.category_separator:
@@ -134,6 +136,7 @@ def catalogue_of(path: str | Path | None, columns: TableColumns, ids: np.ndarray
     categories, names = _categories([file[name] for name in columns.categories], columns.category_separator, rows)
     titles: tuple[str, ...] = ()
     if columns.title:
+        file[columns.title].refuse_nested("a title that is text or a number")
         title = file[columns.title].values
         titles = tuple(as_text(title.iloc[row]) if row >= 0 else "" for row in rows)
     return Catalogue(ids, categories, names, titles)
@@ -163,7 +166,7 @@ def _rows_of(
     if (rows < 0).all():
         raise ValueError(
             f"{column.file}, column {column.name!r}: expected ids of the interactions such as {wanted[0].item()!r}, "
-            f"got none of them but, for example, {ids[0].item()!r}"
+            f"got none of them but, for example, {ids[:1].tolist()[0]!r}"
         )
     counts[f"{what}s_without_details"] = int((rows < 0).sum())
     counts[f"{what}_details_without_interactions"] = len(ids) - int((rows >= 0).sum())
@@ -176,8 +179,7 @@ def _categories(columns: list[Column], separator: str, rows: np.ndarray) -> tupl
     row_of_item = pd.Series(np.arange(1, len(rows) + 1)[rows >= 0], index=rows[rows >= 0])
     pairs = []
     for column in columns:
-        if column.values.dtype == object:
-            column.refuse_first(column.values.map(_is_nested).to_numpy(bool), "a category, or a list of them")
+        column.refuse_nested("a category, or a list of them", lists=True)
         values = column.values.iloc[row_of_item.index]
         if column.is_text and not values.map(lambda value: isinstance(value, (list, np.ndarray))).any():
             values = values.fillna("").str.split(separator, regex=False)
@@ -199,14 +201,9 @@ def _categories(columns: list[Column], separator: str, rows: np.ndarray) -> tupl
     return categories, tuple(map(str, names))
 
 
-def _is_nested(cell: object) -> bool:
-    """Whether it is more than a value or a list of values."""
-    parts = cell if isinstance(cell, (list, np.ndarray)) else [cell]
-    return any(isinstance(part, (list, dict, np.ndarray)) for part in parts)
-
-
 def _profile_field(column: Column) -> tuple[ProfileField, np.ndarray]:
     """A column as numbers of its values [N], 0 where there is none."""
+    column.refuse_nested("a value that is text or a number")
     if not column.is_text and not pd.api.types.is_bool_dtype(column.values.dtype):
         values = column.values.to_numpy(float, na_value=np.nan)
     else:

@@ -71,6 +71,10 @@ def test_a_number_that_is_none_is_refused_by_its_flag(load, name, dataset):
         load(**{"dataset": dataset, name: float("nan")})
 
 
+def test_as_few_items_as_the_flag_allows_do(load):
+    assert load(dataset="synthetic", synthetic_users=5, synthetic_items=16)[0].lengths.tolist() == [8] * 5
+
+
 def test_a_table_without_a_file_is_refused(load):
     with pytest.raises(ValueError, match="--dataset=table expects --interactions=FILE"):
         load(dataset="table")

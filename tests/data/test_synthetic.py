@@ -96,7 +96,12 @@ def test_padding_has_no_vector_in_the_oracle(made):
 
 @pytest.mark.parametrize(
     ("choices", "message"),
-    [({"users": 0}, "users, items"), ({"categories": 99}, "categories"), ({"shortest": 30, "items": 40}, "shortest")],
+    [
+        ({"users": 0}, "users, items"),
+        ({"categories": 99}, "categories"),
+        ({"shortest": 30, "items": 40}, "shortest"),
+        ({"drift": float("nan")}, "seed, drift: expected 0 or more and a finite number, got 0 and nan"),
+    ],
 )
 def test_numbers_that_do_not_fit_are_named(choices, message):
     with pytest.raises(ValueError, match=message):

@@ -2,6 +2,7 @@
 
 import gzip
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -139,21 +140,52 @@ def test_a_zero_byte_is_named_since_it_would_cut_ids(write):
             load_table(write(HEADER + "u1,1,1\nu\0 2,1,2\nu\0 3,1,3\n", name))
 
 
-def test_an_id_that_would_make_all_others_long_is_named(write):
-    load_table(write(HEADER + f"{'u' * 500},1,1\n"))
-    with pytest.raises(ValueError, match="line 3, column 'user_id': expected an id of at most 500 characters"):
+def test_a_zero_byte_of_parquet_is_named(tmp_path):
+    pd.DataFrame({"user_id": ["a", "a\0"], "item_id": 1, "timestamp": 1}).to_parquet(tmp_path / "log.parquet")
+    with pytest.raises(ValueError, match=r"row 2, column 'user_id': expected an id without zero bytes"):
+        load_table(tmp_path / "log.parquet")
+
+
+def test_a_long_id_costs_its_own_length_and_a_longer_one_is_named(write):
+    rows = "".join(f"u{n % 7},x,{n}\n" for n in range(100_000))
+    tracemalloc.start()
+    log = load_table(write(HEADER + rows + f"{'u' * 500},x,1\n"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert log.users.ids.tolist() == [*(f"u{n}" for n in range(7)), "u" * 500]
+    assert peak < 100e6  # bytes; 500 characters of 4 bytes in each row would be 200e6
+    message = r"line 3, column 'user_id': expected an id of at most 500 characters, got 'u{79}\.{3} \(501 characters\)"
+    with pytest.raises(ValueError, match=message):
         load_table(write(HEADER + f"u,1,1\n{'u' * 501},1,2\n"))
 
 
-@pytest.mark.parametrize("cell", [[["a"], ["b"]], {"x": "a"}])
-def test_categories_that_are_more_than_a_list_are_named(tmp_path, write, cell):
-    pd.DataFrame({"item_id": [1, 2], "kind": [cell, cell]}).to_parquet(tmp_path / "items.parquet")
-    with pytest.raises(ValueError, match="column 'kind': expected a category, or a list of them"):
-        load_table(
-            write(HEADER + "1,1,1\n1,2,2\n"),
-            items=tmp_path / "items.parquet",
-            columns=TableColumns(categories=("kind",)),
-        )
+@pytest.mark.parametrize("cells", [[[["a"], ["b"]]] * 2, [{"x": "a"}] * 2, [[b"a"], []]])
+def test_categories_and_titles_that_are_more_than_values_are_named(tmp_path, write, cells):
+    pd.DataFrame({"item_id": [1, 2], "kind": cells}).to_parquet(tmp_path / "items.parquet")
+    for chosen, expected in (
+        ({"categories": ("kind",)}, "a category, or a list of them"),
+        ({"title": "kind"}, "a title that is text or a number"),
+    ):
+        with pytest.raises(ValueError, match=f"items.parquet, row 1, column 'kind': expected {expected}, got "):
+            load_table(
+                write(HEADER + "1,1,1\n1,2,2\n"), items=tmp_path / "items.parquet", columns=TableColumns(**chosen)
+            )
+
+
+def test_profiles_that_are_more_than_values_are_named(tmp_path, write):
+    pd.DataFrame({"user_id": [1], "plan": [{"x": "a"}]}).to_parquet(tmp_path / "users.parquet")
+    with pytest.raises(ValueError, match=r"row 1, column 'plan': expected a value that is text or a number"):
+        load_table(write(HEADER + "1,1,1\n"), users=tmp_path / "users.parquet", columns=TableColumns(profile=("plan",)))
+
+
+@pytest.mark.parametrize("column", ["timestamp", "y", "stars"])
+def test_interactions_that_are_more_than_values_are_named(tmp_path, column):
+    frame = pd.DataFrame({"user_id": [1, 2], "item_id": 1, "timestamp": 1, "y": 1, "stars": 1})
+    frame[column] = [[1], [2, 3]]
+    frame.to_parquet(tmp_path / "log.parquet")
+    names = TableColumns(rating="stars") if column == "stars" else TableColumns(label="y")
+    with pytest.raises(ValueError, match=f"log.parquet, row 1, column '{column}': expected a .*, got array"):
+        load_table(tmp_path / "log.parquet", columns=names)
 
 
 def test_labels_and_ratings(write):
@@ -314,6 +346,7 @@ def test_other_files_are_refused(tmp_path, write):
         ({"label": "a", "rating": "b"}, "label, rating: expected one of them, got 'a' and 'b'"),
         ({"profile": ("a", "b", "a")}, "profile: expected each column once, got a, b, a"),
         ({"category_separator": ""}, "category_separator: expected at least one character, got none"),
+        ({"rating_threshold": float("nan")}, "rating_threshold: expected a finite number, got nan"),
         ({"id_type": "number"}, "id_type: expected 'auto' or 'text', got 'number'"),
     ],
 )
