@@ -1,33 +1,51 @@
-"""Equal effort for every model: a random search (Bergstra and Bengio, 2012) over one space, judged on validation alone.
+"""Equal effort for every model: a random search (Bergstra and Bengio, 2012), judged on validation alone.
 
 trials = search("sasrec", log, split, "next", trials=12, seed=0, path=Path("sasrec.jsonl"))
-recipe = best(trials, "sasrec", "next")
+recipe = changed(recipe_for("sasrec", "next"), **best(trials).settings)
 
-Trial 0 is the model's defaults. Trial n > 0 draws the same settings for every model, so none is luckier than another.
-Each finished trial is a line of a file, so that a killed search goes on where it stopped.
+trials = search_dccl(log, config, trials=12, path=Path("dccl.jsonl"))
+config = configured(config, best(trials).settings)
+
+Trial 0 is the defaults. Trial n > 0 draws the same settings for every baseline, so none is luckier than another; DCCL,
+whose f is a DIN, has a space of its own around DIN's best. Each finished trial is a line of a file, so that a killed
+search goes on where it stopped.
 """
 
 import json
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from dccl_tf.baselines import Recipe, changed, evaluators, learn, recipe_for
+from dccl_tf import fleet, run_config
+from dccl_tf.baselines import changed, evaluators, learn, recipe_for
 from dccl_tf.data.schema import InteractionLog, Split
 from dccl_tf.data.storage import log_identity
+from dccl_tf.evaluate import Vectors, validation
 from dccl_tf.progress import progress
+from dccl_tf.rehearsal import Rehearsal, learn_jointly
+from dccl_tf.run_config import DcclConfig
 
-SPACE: dict[str, Sequence[Any]] = {
+Space = Mapping[str, Sequence[Any]]
+
+SPACE: Space = {
     "learning_rate": (5e-4, 1e-3, 2e-3, 3e-3, 5e-3, 1e-2),
     "weight_decay": (0.0, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1),  # AdamW's: each step takes rate * decay off every weight
     "width": (16, 32, 64, 128),  # of vectors
     "dropout": (0.0, 0.1, 0.2, 0.3, 0.5),
+}
+
+DCCL_SPACE: Space = {
+    "learning_rate": (2e-3, 3e-3, 5e-3),  # of joint learning
+    "weight_decay": (0.1, 0.3, 1.0),
+    "dropout": (0.1, 0.2, 0.3),
+    "shared": (0.1, 0.3, 1.0),  # weight of f's own loss
+    "pull": (80.0, 160.0, 320.0, 640.0, 1280.0),  # precision of the vectors' prior, in the cloud and on devices
 }
 
 
@@ -36,18 +54,18 @@ class Trial:
     """What one setting reached."""
 
     number: int
-    settings: dict[str, Any]  # values of SPACE; empty for the defaults
+    settings: dict[str, Any]  # values of the space; empty for the defaults
     validation: float | None  # of its best epoch, higher is better; None where training diverged
     epoch: int  # the best one, from 0; -1 where training diverged
     seconds: float
 
 
-def draw(number: int, seed: int) -> dict[str, Any]:
-    """The settings of a trial: each value of each axis of SPACE equally likely."""
+def draw(number: int, seed: int, space: Space = SPACE) -> dict[str, Any]:
+    """The settings of a trial: each value of each axis of the space equally likely."""
     if number == 0:
         return {}
     random = np.random.default_rng([seed, number])
-    return {name: values[random.integers(len(values))] for name, values in SPACE.items()}
+    return {name: values[random.integers(len(values))] for name, values in space.items()}
 
 
 def search(
@@ -60,7 +78,7 @@ def search(
     path: Path,
     **changes: Any,
 ) -> list[Trial]:
-    """Tries settings until `trials` are done, those on file included.
+    """Tries settings of a baseline until `trials` are done, those on file included.
 
     Args:
       model: a key of `baselines.MODELS`.
@@ -75,30 +93,66 @@ def search(
     Raises:
       ValueError: the file holds another search.
     """
-    if trials < 1:
-        raise ValueError(f"trials: expected at least 1, got {trials}")
     recipe = recipe_for(model, protocol, **changes)
     file = _TrialFile(path, {"recipe": asdict(recipe), "seed": seed, "log": log_identity(log)})
-    done = file.trials()
     judge = evaluators(recipe, log, split, seed)[0]
-    numbers = [number for number in range(trials) if number not in {trial.number for trial in done}]
-    for number in progress(numbers, f"tuning {model}", unit="trial"):
-        settings = draw(number, seed)
-        began = time.perf_counter()
-        try:
-            history = learn(changed(recipe, **settings), log, split, seed, valid=judge, name=f"trial {number}")[1]
-            validation, epoch = max(history.validation), history.best_epoch
-        except FloatingPointError:
-            validation, epoch = None, -1
-        trial = Trial(number, settings, validation, epoch, round(time.perf_counter() - began, 1))
-        file.add(trial)
-        done.append(trial)
-        keras.utils.clear_session()  # the graphs of a trial are of no use to the next
-    return sorted((trial for trial in done if trial.number < trials), key=lambda trial: trial.number)
+
+    def reached(settings: dict[str, Any], name: str) -> tuple[float, int]:
+        history = learn(changed(recipe, **settings), log, split, seed, valid=judge, name=name)[1]
+        return max(history.validation), history.best_epoch
+
+    return _search(model, file, SPACE, trials, seed, reached)
 
 
-def best(trials: list[Trial], model: str, protocol: str, **changes: Any) -> Recipe:
-    """The recipe of the trial that validated best (the earlier of two that tie), to be trained with any seed.
+def search_dccl(log: InteractionLog, config: DcclConfig, trials: int, path: Path) -> list[Trial]:
+    """As `search`, for DCCL by joint learning: each trial learns everything before validation, and is judged there with
+    the vectors that its devices find. There is no round in a trial, hence no teacher.
+
+    Args:
+      log: all interactions.
+      config: of the run; its seed is that of the draws too.
+      trials: how many in all, at least 1.
+      path: of the file of trials.
+
+    Raises:
+      ValueError: the file holds another search, or the configuration learns progressively.
+    """
+    if config.learning != "joint":
+        raise ValueError(f"learning: expected 'joint', which the search is for, got {config.learning!r}")
+    file = _TrialFile(path, {"config": asdict(config), "log": log_identity(log)})
+    split = run_config.split_log(log, config)
+    judge = run_config.evaluators(log, split, config)[0]
+    everything = run_config.joined(split, "all")
+
+    def reached(settings: dict[str, Any], name: str) -> tuple[float, int]:
+        chosen = configured(config, settings)
+        student = Rehearsal.untrained(log, chosen)
+        history = learn_jointly(student, log, chosen, everything, judge, name=name)
+        seen = run_config.device_data(log, chosen, split, len(split.rounds) - 1)
+        devices = fleet.personalize(student.cloud, seen, chosen.fleet)
+        return validation(judge, student.cloud, Vectors(devices.vectors, devices.gates)), history.best_epoch
+
+    return _search("dccl", file, DCCL_SPACE, trials, config.seed, reached)
+
+
+def configured(config: DcclConfig, settings: Mapping[str, Any]) -> DcclConfig:
+    """A configuration with the settings of a trial of DCCL, which may be none."""
+    if not settings:
+        return config
+    training = {name: settings[name] for name in ("learning_rate", "weight_decay")}
+    return replace(
+        config,
+        pretraining=replace(config.pretraining, **training),
+        closing=None,  # follows from pretraining
+        dropout=settings["dropout"],
+        shared=settings["shared"],
+        offset_pull=settings["pull"],
+        fleet=replace(config.fleet, pull=settings["pull"]),
+    )
+
+
+def best(trials: Sequence[Trial]) -> Trial:
+    """The trial that validated best (the earlier of two that tie), to be trained with any seed.
 
     Raises:
       ValueError: no trial ended with a finite loss.
@@ -108,8 +162,35 @@ def best(trials: list[Trial], model: str, protocol: str, **changes: Any) -> Reci
         raise ValueError(
             f"trials: expected one that did not diverge, got none of {len(trials)}; try more, or a lower rate"
         )
-    winner = max(finished, key=lambda trial: (trial.validation, -trial.number))
-    return changed(recipe_for(model, protocol, **changes), **winner.settings)
+    return max(finished, key=lambda trial: (trial.validation, -trial.number))
+
+
+def _search(
+    model: str,
+    file: "_TrialFile",
+    space: Space,
+    trials: int,
+    seed: int,
+    reached: Callable[[dict[str, Any], str], tuple[float, int]],
+) -> list[Trial]:
+    """What `reached` (validation and best epoch, by settings and a name for the bar) gives for the trials that are not
+    on file, and those that are."""
+    if trials < 1:
+        raise ValueError(f"trials: expected at least 1, got {trials}")
+    done = file.trials()
+    numbers = [number for number in range(trials) if number not in {trial.number for trial in done}]
+    for number in progress(numbers, f"tuning {model}", unit="trial"):
+        settings = draw(number, seed, space)
+        began = time.perf_counter()
+        try:
+            value, epoch = reached(settings, f"trial {number}")
+        except FloatingPointError:
+            value, epoch = None, -1
+        trial = Trial(number, settings, value, epoch, round(time.perf_counter() - began, 1))
+        file.add(trial)
+        done.append(trial)
+        keras.utils.clear_session()  # the graphs of a trial are of no use to the next
+    return sorted((trial for trial in done if trial.number < trials), key=lambda trial: trial.number)
 
 
 class _TrialFile:

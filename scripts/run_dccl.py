@@ -8,6 +8,7 @@ devices. Then judges every model on held-out clicks, prints the tables and write
   dccl-run --dataset=ml-1m --data_dir=ml-1m.zip --output_dir=runs/ml-1m
   dccl-run --dataset=synthetic --protocols=liked --rounds=3
   dccl-run --dataset=table --interactions=clicks.csv --label_column=clicked
+  dccl-run --dataset=ml-1m --data_dir=ml-1m.zip --trials=12   tuned first: rate, decay, dropout and prior, by validation
 
 A killed run continues from --output_dir; a second run with the same seed gives the same numbers.
 """
@@ -27,6 +28,9 @@ _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Where everything goes; by
 _PROTOCOLS = flags.DEFINE_list(
     "protocols", None, "next, liked or both; by default both where the log has labels, else next."
 )
+_TRIALS = flags.DEFINE_integer(
+    "trials", 0, "Settings to try before, with joint learning; 0: the defaults and the flags.", lower_bound=0
+)
 
 
 def main(argv: list[str]) -> int:
@@ -36,7 +40,7 @@ def main(argv: list[str]) -> int:
 
 def _run() -> None:
     began = time.perf_counter()
-    from dccl_tf import rounds
+    from dccl_tf import rounds, tuning
     from dccl_tf.data.storage import log_identity
     from dccl_tf.findings import protocol_results
     from dccl_tf.report import Results, jsonable, results_table, write_report
@@ -50,6 +54,10 @@ def _run() -> None:
     found = {}
     for name, config in configs.items():
         logging.info("Protocol %s", name)
+        if _TRIALS.value:
+            trials = tuning.search_dccl(log, config, _TRIALS.value, folder / name / "trials.jsonl")
+            configs[name] = config = tuning.configured(config, tuning.best(trials).settings)
+            logging.info("The best of %d trials: %s", len(trials), tuning.best(trials).settings or "the defaults")
         outcome = rounds.run(log, config, folder / name, log_identity(log))
         found[name] = protocol_results(log, config, outcome, oracle)
     results = Results(

@@ -75,7 +75,7 @@ def _run() -> None:
     if _TRIALS.value:
         path = folder / "trials.jsonl"
         trials = tuning.search(model, log, split, protocol, _TRIALS.value, seed, path, **changes)
-        recipe = tuning.best(trials, model, protocol, **changes)
+        recipe = baselines.changed(recipe, **tuning.best(trials).settings)
     valid, test = baselines.evaluators(recipe, log, split, seed)
     baseline, history = baselines.learn(recipe, log, split, seed, valid=valid)
     values = {name: estimate(value) for name, value in test(baseline).items() if not name.startswith("neg_")}

@@ -1,11 +1,13 @@
 """The random search: equal draws, resuming after a kill, and the choice of the best."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from dccl_tf import tuning
+from dccl_tf import evaluate, tuning
 from dccl_tf.data.synthetic import synthetic_log
 from dccl_tf.run_config import DcclConfig, split_log
 
@@ -71,10 +73,9 @@ def trial(number, validation, **settings):
 
 def test_best_is_the_earliest_of_the_highest_that_did_not_diverge():
     trials = [trial(0, 0.2), trial(1, 0.4, width=32), trial(2, None, width=16), trial(3, 0.4, width=128)]
-    assert tuning.best(trials, "mf", "next", epochs=7).choices == {"width": 32}
-    assert tuning.best(trials[:1], "mf", "next", epochs=7).training.epochs == 7
+    assert tuning.best(trials).number == 1
     with pytest.raises(ValueError, match="expected one that did not diverge"):
-        tuning.best(trials[2:3], "mf", "next")
+        tuning.best(trials[2:3])
 
 
 def test_divergence_is_a_trial_too(log, learned, tmp_path):
@@ -86,3 +87,38 @@ def test_real_training_is_judged_by_validation(log, tmp_path):
     (found,) = search(log, tmp_path / "file", 1, epochs=2)
     assert 0.0 <= found.validation <= 1.0
     assert found.epoch in (0, 1)
+
+
+def test_a_trial_of_dccl_changes_what_it_draws_and_nothing_else():
+    config = DcclConfig(devices=0, item_width=8)
+    assert tuning.configured(config, {}) is config
+    settings = {"learning_rate": 5e-3, "weight_decay": 1.0, "dropout": 0.3, "shared": 1.0, "pull": 80.0}
+    chosen = tuning.configured(config, settings)
+    assert (chosen.pretraining.learning_rate, chosen.pretraining.weight_decay) == (5e-3, 1.0)
+    assert chosen.closing.learning_rate == pytest.approx(5e-3 / 3)  # a third of joint learning's
+    assert (chosen.dropout, chosen.shared, chosen.offset_pull, chosen.fleet.pull) == (0.3, 1.0, 80.0, 80.0)
+    assert (chosen.item_width, chosen.pretraining.epochs, chosen.beta) == (8, config.pretraining.epochs, config.beta)
+
+
+def test_dccl_is_judged_with_the_vectors_that_devices_find(log, tmp_path, monkeypatch):
+    config = DcclConfig(devices=0, item_width=8, hidden=(8, 4, 4), metapatch_length=4, bottlenecks=(2, 2, 2))
+    config = replace(config, pretraining=replace(config.pretraining, epochs=1), fleet=replace(config.fleet, epochs=1))
+    judged = []
+
+    def validation(judge, cloud, vectors=None):
+        judged.append(vectors)
+        return evaluate.validation(judge, cloud, vectors)
+
+    monkeypatch.setattr(tuning, "validation", validation)
+    first, second = tuning.search_dccl(log, config, 2, tmp_path / "file")
+    assert first.settings == {}
+    assert second.settings == tuning.draw(1, 0, tuning.DCCL_SPACE)
+    assert [one.theta.shape for one in judged] == [(20, 4), (20, 4)]
+    assert np.abs(judged[0].theta - judged[1].theta).max() > 0  # other settings, other vectors
+    assert all(0.0 <= trial.validation <= 1.0 and trial.epoch == 0 for trial in (first, second))
+    assert tuning.search_dccl(log, config, 2, tmp_path / "file") == [first, second]  # nothing is tried again
+
+
+def test_progressive_learning_has_no_search(log, tmp_path):
+    with pytest.raises(ValueError, match="learning: expected 'joint', which the search is for, got 'progressive'"):
+        tuning.search_dccl(log, DcclConfig(learning="progressive"), 1, tmp_path / "file")
