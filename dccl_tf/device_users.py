@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 from absl import logging
 
+from dccl_tf.data.columns import ids
 from dccl_tf.data.schema import Users
+from dccl_tf.data.table_files import TableFile
 from dccl_tf.real_devices import device_id
 from dccl_tf.vectors import UploadedVectors
 
@@ -19,25 +21,18 @@ COLUMNS = ("device_id", "user")
 
 
 def read_device_users(path: str | Path) -> dict[str, str]:
-    """Device id to user id, from a CSV or Parquet file with the columns device_id and user.
+    """Device id to user id, from a CSV(.gz), TSV(.gz) or Parquet file with the columns device_id and user.
 
     Raises:
       OSError: the file cannot be read.
-      ValueError: it has other columns, or a device twice with different users.
+      ValueError: what is wrong with file, line and column; a device of several users too.
     """
-    path = Path(path)
-    if path.suffix == ".parquet":
-        frame = pd.read_parquet(path)
-    else:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if not set(COLUMNS) <= set(frame.columns):
-        raise ValueError(f"device_users: expected the columns device_id and user in {path}, got {list(frame.columns)}")
-    frame = frame[list(COLUMNS)].astype(str).drop_duplicates()
-    if (twice := frame["device_id"].duplicated()).any():
-        raise ValueError(
-            f"device_users: expected one user a device, got several for {frame['device_id'][twice].iloc[0]!r}"
-        )
-    return dict(zip(frame["device_id"], frame["user"], strict=True))
+    file = TableFile(path, COLUMNS)
+    pairs = pd.DataFrame({name: ids(file[name], "text") for name in COLUMNS}).drop_duplicates()
+    twice = pairs["device_id"].duplicated()
+    if twice.any():
+        file["device_id"].refuse(int(pairs.index[twice][0]), "one user a device")
+    return dict(zip(pairs["device_id"], pairs["user"], strict=True))
 
 
 def of_users(uploaded: UploadedVectors, owners: Mapping[str, str], users: Users) -> UploadedVectors:
