@@ -39,6 +39,7 @@ MODELS: dict[str, type[keras.Model]] = {
     "din": Din,
 }
 SEQUENTIAL = ("sasrec", "din")  # they read the history
+_SPELLED = {("din", "width"): "item_width"}  # a model's own name of a choice
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,14 @@ def changed(recipe: Recipe, **changes: Any) -> Recipe:
     )
 
 
+def setting_of(recipe: Recipe, name: str) -> Any:
+    """A recipe's value by a name that `changed` takes: of training, of the model, or that model's own default."""
+    if hasattr(recipe.training, name):
+        return getattr(recipe.training, name)
+    own = _SPELLED.get((recipe.model, name), name)
+    return recipe.choices.get(name, inspect.signature(_made_of(recipe.model)).parameters[own].default)
+
+
 class Baseline:
     """A model and its name, as the evaluators take it."""
 
@@ -144,12 +153,10 @@ def build(name: str, log: InteractionLog, protocol: str = "next", **choices: Any
       ValueError: an unknown name, or a choice that the model does not have or does not accept.
     """
     _known("name", name, MODELS)
-    if name == "din" and "width" in choices:
-        choices = {"item_width": choices["width"]} | {k: v for k, v in choices.items() if k != "width"}
+    choices = {_SPELLED.get((name, choice), choice): value for choice, value in choices.items()}
     if name in SEQUENTIAL:
         choices = {"history_labels": protocol == "liked"} | choices
-    made_of = DinConfig if name == "din" else MODELS[name]
-    names = [choice for choice in inspect.signature(made_of).parameters if choice not in ("sizes", "kwargs")]
+    names = [choice for choice in inspect.signature(_made_of(name)).parameters if choice not in ("sizes", "kwargs")]
     for choice in choices:
         _known(f"choices of {name}", choice, names)
     return Baseline(name, MODELS[name].for_data(log.catalogue, log.users, **choices))
@@ -232,6 +239,11 @@ def learn(
 def _seen_by(recipe: Recipe, log: InteractionLog) -> InteractionLog:
     """The log as the recipe's model sees it."""
     return replace(log, users=log.users.with_ids()) if recipe.user_ids else log
+
+
+def _made_of(model: str) -> Callable[..., Any]:
+    """What takes a model's choices."""
+    return DinConfig if model == "din" else MODELS[model]
 
 
 def _known(argument: str, value: str, names: Iterable[str]) -> None:

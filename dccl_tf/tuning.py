@@ -6,9 +6,9 @@ recipe = changed(recipe_for("sasrec", "next"), **best(trials).settings)
 trials = search_dccl(log, config, trials=12, path=Path("dccl.jsonl"))
 config = configured(config, best(trials).settings)
 
-Trial 0 is the defaults. Trial n > 0 draws the same settings for every baseline, so none is luckier than another; DCCL,
-whose f is a DIN, has a space of its own around DIN's best. Each finished trial is a line of a file, so that a killed
-search goes on where it stopped.
+Trial 0 is the defaults. Trials 1 to 11 draw the same settings for every baseline, so none is luckier than another; from
+trial 12 on each draws near the best of its first twelve. DCCL, whose f is a DIN, has a space of its own around DIN's
+best. Each finished trial is a line of a file, so that a killed search goes on where it stopped.
 """
 
 import json
@@ -23,7 +23,7 @@ import keras
 import numpy as np
 
 from dccl_tf import fleet, run_config
-from dccl_tf.baselines import changed, evaluators, learn, recipe_for
+from dccl_tf.baselines import changed, evaluators, learn, recipe_for, setting_of
 from dccl_tf.data.schema import InteractionLog, Split
 from dccl_tf.data.storage import log_identity
 from dccl_tf.evaluate import Vectors, validation
@@ -32,6 +32,8 @@ from dccl_tf.rehearsal import Rehearsal, learn_jointly
 from dccl_tf.run_config import DcclConfig
 
 Space = Mapping[str, Sequence[Any]]
+
+COARSE = 12  # trials of a baseline anywhere in the space; those after are near the best of these
 
 SPACE: Space = {
     "learning_rate": (5e-4, 1e-3, 2e-3, 3e-3, 5e-3, 1e-2),
@@ -68,6 +70,17 @@ def draw(number: int, seed: int, space: Space = SPACE) -> dict[str, Any]:
     return {name: values[random.integers(len(values))] for name, values in space.items()}
 
 
+def draw_near(best: Mapping[str, Any], number: int, seed: int) -> dict[str, Any]:
+    """The settings of a later trial: each of the best ones or its neighbour on an axis of SPACE, equally likely."""
+    random = np.random.default_rng([seed, number])
+    settings = {}
+    for name, values in SPACE.items():
+        place = int(np.argmin(np.abs(np.array(values) - best[name])))
+        near = values[max(place - 1, 0) : place + 2]
+        settings[name] = near[random.integers(len(near))]
+    return settings
+
+
 def search(
     model: str,
     log: InteractionLog,
@@ -97,11 +110,17 @@ def search(
     file = _TrialFile(path, {"recipe": asdict(recipe), "seed": seed, "log": log_identity(log)})
     judge = evaluators(recipe, log, split, seed)[0]
 
+    def drawn(number: int, done: Sequence[Trial]) -> dict[str, Any]:
+        if number < COARSE:
+            return draw(number, seed)
+        settings = best([trial for trial in done if trial.number < COARSE]).settings
+        return draw_near(settings or {name: setting_of(recipe, name) for name in SPACE}, number, seed)
+
     def reached(settings: dict[str, Any], name: str) -> tuple[float, int]:
         history = learn(changed(recipe, **settings), log, split, seed, valid=judge, name=name)[1]
         return max(history.validation), history.best_epoch
 
-    return _search(model, file, SPACE, trials, seed, reached)
+    return _search(model, file, trials, drawn, reached)
 
 
 def search_dccl(log: InteractionLog, config: DcclConfig, trials: int, path: Path) -> list[Trial]:
@@ -132,7 +151,7 @@ def search_dccl(log: InteractionLog, config: DcclConfig, trials: int, path: Path
         devices = fleet.personalize(student.cloud, seen, chosen.fleet)
         return validation(judge, student.cloud, Vectors(devices.vectors, devices.gates)), history.best_epoch
 
-    return _search("dccl", file, DCCL_SPACE, trials, config.seed, reached)
+    return _search("dccl", file, trials, lambda number, done: draw(number, config.seed, DCCL_SPACE), reached)
 
 
 def configured(config: DcclConfig, settings: Mapping[str, Any]) -> DcclConfig:
@@ -168,19 +187,18 @@ def best(trials: Sequence[Trial]) -> Trial:
 def _search(
     model: str,
     file: "_TrialFile",
-    space: Space,
     trials: int,
-    seed: int,
+    drawn: Callable[[int, Sequence[Trial]], dict[str, Any]],
     reached: Callable[[dict[str, Any], str], tuple[float, int]],
 ) -> list[Trial]:
     """What `reached` (validation and best epoch, by settings and a name for the bar) gives for the trials that are not
-    on file, and those that are."""
+    on file, whose settings `drawn` gives by number and the trials before, and those that are."""
     if trials < 1:
         raise ValueError(f"trials: expected at least 1, got {trials}")
     done = file.trials()
     numbers = [number for number in range(trials) if number not in {trial.number for trial in done}]
     for number in progress(numbers, f"tuning {model}", unit="trial"):
-        settings = draw(number, seed, space)
+        settings = drawn(number, done)
         began = time.perf_counter()
         try:
             value, epoch = reached(settings, f"trial {number}")

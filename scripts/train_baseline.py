@@ -5,9 +5,9 @@
   dccl-train-baseline --model=mf --trials=12 --seed=1                              tuned: the best of 12 trials
 
 Models: mf, fm, neumf, deepfm, sasrec, din. All learn everything before each user's validation interactions, which
-alone decide when training stops and which trial is best; the test is looked at once, at the end. Trials draw the same
-settings for every model (see dccl_tf/tuning.py); a killed search goes on from its file in --output_dir. The best
-settings are then trained anew with --seed.
+alone decide when training stops and which trial is best; the test is looked at once, at the end. The first twelve
+trials draw the same settings for every model, later ones near the best of those (see dccl_tf/tuning.py); a killed
+search goes on from its file in --output_dir. The best settings are then trained anew with --seed.
 
 Writes model.keras, result.json (metrics with 95% intervals, settings, command, versions) and trials.jsonl.
 """

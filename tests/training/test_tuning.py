@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dccl_tf import evaluate, tuning
+from dccl_tf import baselines, evaluate, tuning
 from dccl_tf.data.synthetic import synthetic_log
 from dccl_tf.run_config import DcclConfig, split_log
 
@@ -76,6 +76,29 @@ def test_best_is_the_earliest_of_the_highest_that_did_not_diverge():
     assert tuning.best(trials).number == 1
     with pytest.raises(ValueError, match="expected one that did not diverge"):
         tuning.best(trials[2:3])
+
+
+def test_later_trials_are_near_the_best_of_the_first_twelve(log, learned, tmp_path):
+    trials = search(log, tmp_path / "file", 30)
+    best = tuning.best(trials[:12])
+    assert best.settings["width"] == 128  # the end of its axis: its one neighbour is 64
+    for name, values in tuning.SPACE.items():
+        place = values.index(best.settings[name])
+        assert {t.settings[name] for t in trials[12:]} == set(values[max(place - 1, 0) : place + 2])
+    assert search(log, tmp_path / "file", 31)[:30] == trials
+
+
+def test_defaults_have_neighbours_too():
+    recipe = baselines.recipe_for("mf", "next")  # rate 0.006, decay 0.05, width 64, no dropout
+    best = {name: baselines.setting_of(recipe, name) for name in tuning.SPACE}
+    assert best == {"learning_rate": 6e-3, "weight_decay": 0.05, "width": 64, "dropout": 0.0}
+    drawn = [tuning.draw_near(best, number, 0) for number in range(12, 60)]
+    assert {d["learning_rate"] for d in drawn} == {3e-3, 5e-3, 1e-2}  # 0.005 is the nearest on the axis
+    assert {d["weight_decay"] for d in drawn} == {1e-2, 3e-2, 1e-1}
+    assert {d["width"] for d in drawn} == {32, 64, 128}
+    assert {d["dropout"] for d in drawn} == {0.0, 0.1}
+    assert baselines.setting_of(baselines.recipe_for("din", "next"), "width") == 128
+    assert baselines.setting_of(baselines.recipe_for("din", "next"), "dropout") == 0.2  # DIN's own default
 
 
 def test_divergence_is_a_trial_too(log, learned, tmp_path):
