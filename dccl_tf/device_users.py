@@ -4,6 +4,7 @@ A phone's id is random, and a user's number in a log changes when the log grows.
 and its own ids of users, and vectors find their users by it whenever a log is loaded.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def of_users(uploaded: UploadedVectors, owners: Mapping[str, str], users: Users)
     """The vectors under the names by which trainers know the users of a log (`real_devices.device_id`).
 
     Of a user's several devices the one that trained on most samples speaks; devices of nobody in the log are left out.
+    Numbers of uploads count on one device alone, so with several they are 0, and between bundles the newer one speaks.
 
     Args:
       uploaded: vectors under the ids of phones.
@@ -55,7 +57,8 @@ def of_users(uploaded: UploadedVectors, owners: Mapping[str, str], users: Users)
     )  # fmt: skip
     names = sorted((device_id(user), place) for user, place in best.items())
     chosen = np.array([place for _, place in names], np.int64)
-    return UploadedVectors(
-        device_ids=[name for name, _ in names],
-        **{key: value[chosen] for key, value in vars(uploaded).items() if key != "device_ids"},
-    )
+    found = {key: value[chosen] for key, value in vars(uploaded).items() if key != "device_ids"}
+    devices = Counter(owners.values())
+    alone = np.array([devices[owners[uploaded.device_ids[place]]] == 1 for place in chosen], bool)
+    found["sequences"] = np.where(alone, found["sequences"], 0)
+    return UploadedVectors(device_ids=[name for name, _ in names], **found)

@@ -5,6 +5,7 @@ that the table equals what phones would upload. What lies below the first juncti
 computed once; a step is then a few batched matrix products over all devices.
 """
 
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -46,6 +47,12 @@ class FleetConfig:
             )
         if not 0.0 <= self.heldout_fraction < 1.0:
             raise ValueError(f"heldout_fraction: expected a share in [0, 1), got {self.heldout_fraction}")
+        if not 0.0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate: expected more than 0 on devices, got {self.learning_rate}")
+        if not 0.0 <= self.pull < math.inf:
+            raise ValueError(f"pull: expected 0 or more on devices, got {self.pull}")
+        if not math.isfinite(self.gate_margin):
+            raise ValueError(f"gate_margin: expected a finite number, got {self.gate_margin}")
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class FleetVectors:
 
     vectors: np.ndarray  # [U, K] float32
     gates: np.ndarray  # [U] float32, 0 or 1
-    samples: np.ndarray  # [U] int64, rows trained on
+    samples: np.ndarray  # [U] int64, rows trained on; 0 where training diverged in its first epoch
     heldout_samples: np.ndarray  # [U] int64
     cloud_loss: np.ndarray  # [U] held-out log loss with gate 0; NaN without held-out rows
     personal_loss: np.ndarray  # [U] the same with gate 1
@@ -182,21 +189,25 @@ class Fleet:
         anchor = tf.constant(result.vectors[members])
         state = vector_optimizer.start(anchor)
         cloud_loss = losses(anchor, tf.constant(0.0)).numpy()
-        best_vector, best_loss = anchor.numpy(), np.full(len(members), np.inf)
+        judged = rows.heldout.any(axis=1)  # without held-out rows the newest vector is kept
+        best_vector, best_loss = anchor.numpy(), np.where(judged, np.inf, np.nan)
+        learned = np.zeros(len(members), bool)
         if not len(rows.order):
-            best_loss = losses(anchor, tf.constant(1.0)).numpy()
+            best_loss, learned = losses(anchor, tf.constant(1.0)).numpy(), ~learned
         for epoch in rows.order:
             for step in epoch:
                 state = self._step(state, anchor, pull, tf.constant(step), **inputs)
-            loss = losses(state.vector, tf.constant(1.0)).numpy()
-            better = np.isnan(loss) | (loss < best_loss)  # without held-out rows the newest vector is kept
-            best_vector = np.where(better[:, None], state.vector.numpy(), best_vector)
+            vector, loss = state.vector.numpy(), losses(state.vector, tf.constant(1.0)).numpy()
+            better = np.isfinite(vector).all(axis=1) & (~judged | (loss < best_loss))
+            best_vector = np.where(better[:, None], vector, best_vector)
             best_loss = np.where(better, loss, best_loss)
+            learned |= better
         result.vectors[members] = best_vector
         result.gates[members] = best_loss < cloud_loss - self.config.gate_margin
-        result.samples[members] = rows.counts
+        result.samples[members] = rows.counts * learned
         result.heldout_samples[members] = rows.heldout.sum(axis=1)
-        result.cloud_loss[members], result.personal_loss[members] = cloud_loss, best_loss
+        result.cloud_loss[members] = cloud_loss
+        result.personal_loss[members] = np.where(learned, best_loss, np.nan)
 
     def _below(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """Outputs of the layer below the first junction, [B, S, C, F]."""

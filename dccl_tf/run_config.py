@@ -3,6 +3,7 @@
 `rounds` puts these together; the programs that do one stage alone use them too.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 
 from dccl_tf.arguments import at_least_one
@@ -92,8 +93,11 @@ class DcclConfig:
             )
         if self.devices and (self.upload_share < 1.0 or self.upload_noise):
             raise ValueError(f"devices: expected 0, since only a fleet leaves out or blurs uploads, got {self.devices}")
-        if self.shared < 0 or self.offset_pull < 0:
-            raise ValueError(f"shared, offset_pull: expected 0 or more, got {self.shared} and {self.offset_pull}")
+        for name in ("shared", "offset_pull", "beta", "closing_beta"):
+            if not 0.0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}")
+        if not any(self.junctions):
+            raise ValueError(f"junctions: expected a patch at one of them at least, got {self.junctions}")
         at_least_one(rounds=self.rounds, batch_positions=self.batch_positions)
         if self.positions is not None:
             at_least_one(positions=self.positions)
@@ -101,8 +105,6 @@ class DcclConfig:
             raise ValueError(f"devices: expected 0 or more, got {self.devices}")
         if not 0.0 < self.rehearsal < 1.0:
             raise ValueError(f"rehearsal: expected a share in (0, 1), got {self.rehearsal}")
-        if self.beta < 0 or self.closing_beta < 0:
-            raise ValueError(f"beta, closing_beta: expected 0 or more, got {self.beta} and {self.closing_beta}")
 
     @property
     def policy(self) -> str:

@@ -142,10 +142,10 @@ class Uploads:
 
 
 def personal_models(sources: Sequence[Uploads], users: int, trust: Trust | None = None) -> PersonalModels:
-    """The teachers of one or several bundles. A device with vectors of several bundles counts by its newest.
+    """The teachers of one or several bundles. A device with vectors of several bundles counts by its newest upload.
 
     Args:
-      sources: of each bundle.
+      sources: of each bundle, the oldest first.
       users: U. Devices that name none of the users 0 to U - 1 are left out, with a warning.
       trust: which vectors teach, and how much.
 
@@ -154,7 +154,8 @@ def personal_models(sources: Sequence[Uploads], users: int, trust: Trust | None 
     """
     trust = trust or Trust()
     tables = [_Table.of(source, users, trust) for source in sources]
-    newest = np.argmax([table.sequences for table in tables], axis=0)  # [U], number of a bundle
+    last_first = [table.sequences for table in reversed(tables)]  # of two alike the newer bundle's
+    newest = len(tables) - 1 - np.argmax(last_first, axis=0)  # [U], number of a bundle
     group, groups = np.full(users, -1), []
     for number, (source, table) in enumerate(zip(sources, tables, strict=True)):
         known = (newest == number) & table.heard

@@ -40,8 +40,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.epochs < 1:
             raise ValueError(f"epochs: expected at least 1, got {self.epochs}")
-        if not self.learning_rate > 0:
+        if not 0.0 < self.learning_rate < float("inf"):
             raise ValueError(f"learning_rate: expected more than 0, got {self.learning_rate}")
+        if not 0.0 <= self.weight_decay < float("inf"):
+            raise ValueError(f"weight_decay: expected 0 or more, got {self.weight_decay}")
         if self.patience < 0:
             raise ValueError(f"patience: expected 0 (never stop early) or more epochs, got {self.patience}")
         if not 0.0 <= self.averaging < float("inf"):

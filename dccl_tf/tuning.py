@@ -107,7 +107,8 @@ def search(
       ValueError: the file holds another search.
     """
     recipe = recipe_for(model, protocol, **changes)
-    file = _TrialFile(path, {"recipe": asdict(recipe), "seed": seed, "log": log_identity(log)})
+    what = {"recipe": asdict(recipe), "seed": seed, "log": log_identity(log), "space": SPACE, "coarse": COARSE}
+    file = _TrialFile(path, what)
     judge = evaluators(recipe, log, split, seed)[0]
 
     def drawn(number: int, done: Sequence[Trial]) -> dict[str, Any]:
@@ -138,7 +139,7 @@ def search_dccl(log: InteractionLog, config: DcclConfig, trials: int, path: Path
     """
     if config.learning != "joint":
         raise ValueError(f"learning: expected 'joint', which the search is for, got {config.learning!r}")
-    file = _TrialFile(path, {"config": asdict(config), "log": log_identity(log)})
+    file = _TrialFile(path, {"config": asdict(config), "log": log_identity(log), "space": DCCL_SPACE})
     split = run_config.split_log(log, config)
     judge = run_config.evaluators(log, split, config)[0]
     everything = run_config.joined(split, "all")

@@ -276,8 +276,10 @@ class Device:
             try:
                 learner = self._in_use.accepted(bundle, retry)
                 with self._lock:
-                    self._in_use.enter(learner, None, on_bundle_change)
-                    self._history = None
+                    try:
+                        self._in_use.enter(learner, None, on_bundle_change)
+                    finally:
+                        self._history = None  # of the other bundle's numbers, if that is in use now
             except DeviceError as error:
                 self._in_use.note_refusal(bundle, error)
                 raise

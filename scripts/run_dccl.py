@@ -54,11 +54,13 @@ def _run() -> None:
     found = {}
     for name, config in configs.items():
         logging.info("Protocol %s", name)
+        place = folder / name
         if _TRIALS.value:
-            trials = tuning.search_dccl(log, config, _TRIALS.value, folder / name / "trials.jsonl")
-            configs[name] = config = tuning.configured(config, tuning.best(trials).settings)
-            logging.info("The best of %d trials: %s", len(trials), tuning.best(trials).settings or "the defaults")
-        outcome = rounds.run(log, config, folder / name, log_identity(log))
+            found_best = tuning.best(tuning.search_dccl(log, config, _TRIALS.value, folder / f"{name}-trials.jsonl"))
+            configs[name] = config = tuning.configured(config, found_best.settings)
+            logging.info("Trial %d is best: %s", found_best.number, found_best.settings or "the defaults")
+            place = folder / f"{name}-trial{found_best.number}"
+        outcome = rounds.run(log, config, place, log_identity(log))
         found[name] = protocol_results(log, config, outcome, oracle)
     results = Results(
         dataset=values.dataset,

@@ -57,7 +57,9 @@ _OPEN_ENROLMENT = flags.DEFINE_bool("open_enrolment", False, "serve: let anybody
 _LOG_REQUESTS = flags.DEFINE_bool("log_requests", False, "serve: a line of the log for each request.")
 _NORM = flags.DEFINE_float("norm", 100.0, "serve: longest vector that is accepted, whatever the others are like.")
 _NORM_RATIO = flags.DEFINE_float("norm_ratio", 4.0, "serve: longest vector, in medians of its bundle's vectors.")
-_QUARANTINE_MB = flags.DEFINE_float("quarantine_mb", 64.0, "serve: kept of rejected uploads, for each reason.")
+_QUARANTINE_MB = flags.DEFINE_float(
+    "quarantine_mb", 64.0, "serve: kept of rejected uploads, for each reason.", lower_bound=0.0, upper_bound=1e6
+)
 
 _PERCENT = flags.DEFINE_float("percent", None, "publish, rollout: of devices, 0 to 100.")
 _REASON = flags.DEFINE_string("reason", None, "quarantine: of this reason alone, such as NORM_TOO_LARGE.")
@@ -74,6 +76,10 @@ def main(argv: list[str]) -> int:
         print(f"dccl-serve: needs the package {error.name}; pip install 'dccl[service]'", file=sys.stderr)
     except (ValueError, LookupError, OSError, DeviceError) as error:
         print(f"dccl-serve: {error}", file=sys.stderr)
+    except Exception as error:
+        if not type(error).__module__.startswith("sqlalchemy."):  # which the base package does not have
+            raise
+        print(f"dccl-serve: store: {' '.join(str(error).split())}", file=sys.stderr)
     return 1
 
 
@@ -171,7 +177,11 @@ def _list() -> list[dict[str, Any]]:
 
 
 def _quarantine() -> dict[str, Any]:
+    from dccl_tf.collector.openapi_schemas import REASONS
     from dccl_tf.collector.operator_api import quarantined_json
+
+    if _REASON.value is not None and _REASON.value not in REASONS:
+        raise ValueError(f"reason: expected one of {', '.join(REASONS)}, got {_REASON.value}")
 
     def work(collector: Any) -> dict[str, Any]:
         found = collector.store.quarantined(_LIMIT.value, _REASON.value)

@@ -89,8 +89,11 @@ def _check_flags() -> None:
                 f"store, bundle, checkpoint: --stage={stage} with vectors expects a store, and a checkpoint for each "
                 f"bundle, got {_STORE.value}, {len(bundles)} bundles and {len(checkpoints)} checkpoints"
             )
-    elif stage == "basis" and len(checkpoints) != 1:
-        raise ValueError(f"checkpoint: --stage=basis expects the .keras file to go on from, got {len(checkpoints)}")
+    elif stage == "basis" and (len(checkpoints) != 1 or bundles):
+        raise ValueError(
+            "checkpoint, bundle: --stage=basis expects the .keras file to go on from and no bundle, "
+            f"got {len(checkpoints)} checkpoints and {len(bundles)} bundles"
+        )
     elif stage == "pretrain" and (len(checkpoints) > 1 or bundles):
         raise ValueError("checkpoint, bundle: --stage=pretrain expects at most one checkpoint and no bundle")
     if stage in ("pretrain", "basis") and _STORE.value:

@@ -1,6 +1,7 @@
 """What devices fetch: the newest bundle that is for them, whole or in ranges, plain or compressed."""
 
 from collections.abc import Iterable
+from urllib.parse import unquote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -21,6 +22,7 @@ async def newest(request: Request) -> Response:
     """The bundle for the device that the header names; without one, what all devices are offered."""
     collector: Collector = request.app.state.collector
     device_id = request.headers.get(DEVICE)
+    device_id = unquote(device_id) if device_id is not None else None
     if device_id is not None and (error := device_id_error(device_id)):
         raise Problem(400, f"{DEVICE}: {error}")
     holding = _identity(next(iter(negotiation.tags(request.headers.get("if-none-match"))), ""))

@@ -103,7 +103,7 @@ class Collector:
         """Runs a function that writes to the store, between two groups."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, partial(work, *arguments))
 
-    def publish(self, path: str | Path, percent: float) -> Release:
+    def publish(self, path: str | Path, percent: float | None) -> Release:
         """Verifies a bundle, a folder or a zip, stores its files and releases it to a share of devices. Of one that was
         published before, files that are gone are stored again.
 
@@ -115,13 +115,13 @@ class Collector:
         release = self.releases.publish(
             bundle.identity, bundle.manifest.metapatch_length, percent, lambda: self.files.save(bundle), self._is_whole
         )
-        self.log.info("bundle published", bundle=bundle.identity.hex(), percent=percent, bytes=release.sizes)
+        self.log.info("bundle published", bundle=bundle.identity.hex(), percent=release.percent, bytes=release.sizes)
         return release
 
     def check_releases(self) -> None:
         """Raises MissingFileError if a file is gone of a bundle that devices are offered now."""
         for release in self.releases.newest_first():
-            if release.state == ACTIVE:
+            if release.state == ACTIVE and release.percent > 0.0:
                 self.files.check_whole(release.bundle, release.sizes)
                 if release.percent >= 100.0:  # nobody is offered an older one
                     return

@@ -218,7 +218,7 @@ DESCRIPTION: dict[str, Any] = {
                     _in(
                         "query",
                         "before",
-                        {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
+                        {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
                         description="Only those with a smaller number: to turn pages.",
                     ),
                 ],

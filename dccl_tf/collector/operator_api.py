@@ -25,9 +25,10 @@ SMALL_BYTES = 4096
 
 
 async def publish(request: Request) -> Response:
-    """A zipped bundle in the body becomes the newest release, for `percent` of devices."""
-    collector = _operator(request)
-    percent = _number(request.query_params.get("percent", "0"), "percent")
+    """A zipped bundle in the body becomes the newest release, for `percent` of devices; or, of one that is known, the
+    files that are gone come back, and its share stays unless `percent` is given."""
+    collector, query = _operator(request), request.query_params
+    percent = _number(query["percent"], "percent") if "percent" in query else None
     bodies.expect_type(request, "application/zip")
     settings = collector.settings
     with tempfile.NamedTemporaryFile(suffix=".zip") as file:
@@ -70,7 +71,7 @@ async def quarantine(request: Request) -> Response:
     if reason is not None and reason not in REASONS:
         raise Problem(422, f"reason: expected one of {', '.join(REASONS)}, got {reason}")
     limit = _integer(query.get("limit", "100"), "limit", 1, MOST_QUARANTINED)
-    before = _integer(query["before"], "before", 0, 2**31 - 1) if "before" in query else None
+    before = _integer(query["before"], "before", 0, 2**63 - 1) if "before" in query else None
     found = await run_in_threadpool(collector.store.quarantined, limit, reason, before)
     counts = await run_in_threadpool(collector.store.counts_by_reason)
     return JSONResponse({"counts": counts, "uploads": [quarantined_json(one) for one in found]})

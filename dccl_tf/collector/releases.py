@@ -40,7 +40,7 @@ class Releases:
         self,
         bundle: bytes,
         metapatch_length: int,
-        percent: float,
+        percent: float | None,
         save: Callable[[], dict[str, int]],
         is_whole: Callable[[Release], bool] = lambda release: True,
     ) -> Release:
@@ -50,7 +50,7 @@ class Releases:
         Args:
           bundle: identity.
           metapatch_length: K.
-          percent: of devices, 0 to 100.
+          percent: of devices, 0 to 100; None is 0 for a new bundle, and leaves the share of a known one as it is.
           save: writes the files; returns their bytes by content coding.
           is_whole: whether the files of a release are there.
 
@@ -62,8 +62,8 @@ class Releases:
             if known.bundle == bundle and is_whole(known):
                 raise ValueError(_KNOWN.format(bundle.hex()))
             if known.bundle == bundle:
-                return self._update(bundle, percent=percent, sizes=save())
-        row = {"bundle": bundle, "percent": percent, "state": ACTIVE, "sizes": save()}
+                return self._update(bundle, sizes=save(), **({} if percent is None else {"percent": percent}))
+        row = {"bundle": bundle, "percent": percent or 0.0, "state": ACTIVE, "sizes": save()}
         self._store.register_bundle(bundle, metapatch_length)
         now = time.time()
         try:
@@ -97,6 +97,6 @@ class Releases:
 
 def _check(percent: float | None, state: str | None) -> None:
     if percent is not None and not 0.0 <= percent <= 100.0:
-        raise ValueError(f"percent: expected 0 to 100, got {percent:g}")
+        raise ValueError(f"percent: expected 0 to 100, got {percent!r:.40}")
     if state is not None and state not in STATES:
         raise ValueError(f"state: expected one of {', '.join(STATES)}, got {state!r}")

@@ -59,9 +59,10 @@ def cell(metric: str, found: Summary | None) -> str:
 
 def _means(plan: Plan, dataset: str, table: Table) -> str:
     best = {metric: _best(metric, table) for metric in table.metrics}
+    several = len(_seeds_of_rows(table)) > 1
     rows = []
     for label, found in table.rows.items():
-        row = [label]
+        row = [f"{label} ({_words(next(iter(found.values())).seeds)})" if several else label]
         for metric in table.metrics:
             text = cell(metric, found.get(metric))
             text = f"**{text}**" if label in best[metric] else text
@@ -75,8 +76,9 @@ def _means(plan: Plan, dataset: str, table: Table) -> str:
 
 
 def _best(metric: str, table: Table) -> set[str]:
+    """The best rows; none where they cannot be compared, since they are of other seeds."""
     means = {label: row[metric].mean for label, row in table.rows.items() if metric in row}
-    if len(means) < 2:
+    if len(means) < 2 or len(_seeds_of_rows(table)) > 1:
         return set()
     winner = (min if metric in LOWER_IS_BETTER else max)(means.values())
     return {label for label, mean in means.items() if mean == winner}
@@ -113,11 +115,17 @@ def _gain_of_paper(plan: Plan, dataset: str, table: Table) -> list[str]:
 
 def _seeds(table: Table) -> str:
     """Over what the figures are: said once where all rows agree."""
-    of_rows = {next(iter(row.values())).seeds for row in table.rows.values()}
+    of_rows = _seeds_of_rows(table)
     users = max(found.users for row in table.rows.values() for found in row.values())
-    if len(of_rows) == 1:
-        seeds = next(iter(of_rows))
-        words = f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"
-    else:
-        words = f"{min(map(len, of_rows))} to {max(map(len, of_rows))} seeds a row"
+    words = (
+        _words(*of_rows) if len(of_rows) == 1 else f"{min(map(len, of_rows))} to {max(map(len, of_rows))} seeds a row"
+    )
     return f"{words}, {users:,} users"
+
+
+def _seeds_of_rows(table: Table) -> set[tuple[int, ...]]:
+    return {next(iter(row.values())).seeds for row in table.rows.values()}
+
+
+def _words(seeds: Sequence[int]) -> str:
+    return f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"

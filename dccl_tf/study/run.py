@@ -22,7 +22,7 @@ from dccl_tf.report.drawing import standalone
 from dccl_tf.study.cells import Cell, CellFolder, Judged
 from dccl_tf.study.collect import Collector, Table
 from dccl_tf.study.figures import FigurePlan
-from dccl_tf.study.markdown import table_section
+from dccl_tf.study.markdown import PROTOCOLS, table_section
 from dccl_tf.study.page import write_section
 from dccl_tf.study.plans import Plan
 
@@ -84,7 +84,7 @@ class Study:
         return failed
 
     def write(self, plans: Iterable[Plan | FigurePlan], log: InteractionLog, about: dict[str, Any]) -> list[Path]:
-        """Writes results and sections of the page from the cells that are done.
+        """Writes results and sections of the page from the cells that are done, those of other protocols too.
 
         Args:
           plans: tables and figures.
@@ -94,12 +94,14 @@ class Study:
         Returns:
           The files of results; a plan of which nothing is done writes none.
         """
-        collectors = [Collector(self.dataset, name, self.seeds, self.load) for name in self.protocols]
+        collector_of = {name: Collector(self.dataset, name, self.seeds, self.load) for name in PROTOCOLS}
         written = []
         for plan in plans:
-            done = [cell for cell in plan.cells(self.dataset, self.protocols, self.seeds) if self.is_done(cell)]
+            done = [cell for cell in plan.cells(self.dataset, PROTOCOLS, self.seeds) if self.is_done(cell)]
             if not done:
                 continue
+            asked = {*self.protocols, *(cell.protocol for cell in done)}  # the page keeps what was done before
+            collectors = [collector for name, collector in collector_of.items() if name in asked]
             if isinstance(plan, Plan):
                 tables = [collector.table(plan) for collector in collectors]
                 body, data = table_section(plan, self.dataset, tables), {t.protocol: _as_json(t) for t in tables}

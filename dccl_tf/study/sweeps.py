@@ -154,10 +154,10 @@ def plan_of_sweep(name: str) -> Plan:
     if name not in SWEEPS:
         guess = did_you_mean(name, ABLATIONS)
         raise ValueError(f"ablation: expected 'all' or one of {', '.join(ABLATIONS)}, got {name!r}{guess}")
-    sweep, default = SWEEPS[name], dccl_config("next", seed=0)
+    sweep, defaults = SWEEPS[name], [dccl_config(protocol, seed=0) for protocol in ("next", "liked")]
     rows, pairs = [], []
     for label, changes in sweep.variations:
-        label += " (default)" if changed(default, changes) == default else ""
+        label += " (default)" if all(changed(default, changes) == default for default in defaults) else ""
         fair = Row(f"{label}: {FAIR}", "dccl", FAIR, changes)
         ours = [Row(f"{label}: {model}", "dccl", model, changes) for model in sweep.models]
         rows += [fair, *ours]

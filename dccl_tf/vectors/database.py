@@ -12,7 +12,7 @@ import sqlalchemy as sql
 import tenacity
 
 MIGRATIONS = Path(__file__).with_name("migrations")
-FIRST, HEAD = "0001", "0002"  # migrations: of stores from before there were any, and the newest
+FIRST, HEAD = "0001", "0003"  # migrations: of stores from before there were any, and the newest
 WAIT_MS = 30_000  # for another process's transaction
 # A database that has vanished from the network is an error after a while, where the URL says nothing else.
 _PATIENCE = {

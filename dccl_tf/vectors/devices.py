@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sql
 
 from dccl_tf.vectors.keys import KeyChangedError, KeyVault
-from dccl_tf.vectors.tables import DEVICES, VECTORS, device_id_error
+from dccl_tf.vectors.tables import DEVICES, QUARANTINE, VECTORS, device_id_error
 from protos.signing import KEY_BYTES
 
 NAMES_AT_ONCE = 500  # in one query; SQLite takes at most 32,766, older ones 999
@@ -90,8 +90,9 @@ def set_key(connection: sql.Connection, vault: KeyVault, device_id: str, key: by
 
 
 def forget(connection: sql.Connection, device_id: str) -> bool:
-    """Removes a device, its key and its vectors; False if it was not known."""
-    connection.execute(sql.delete(VECTORS).where(VECTORS.c.device_id == device_id))
+    """Removes a device, its key, its vectors and its rejected uploads; False if it was not known."""
+    for table in (VECTORS, QUARANTINE):
+        connection.execute(sql.delete(table).where(table.c.device_id == device_id))
     return bool(connection.execute(sql.delete(DEVICES).where(DEVICES.c.device_id == device_id)).rowcount)
 
 

@@ -39,7 +39,8 @@ VECTORS = sql.Table(
 QUARANTINE = sql.Table(
     "quarantine",
     TABLES,
-    sql.Column("number", sql.Integer, primary_key=True),
+    # Anybody may use numbers up, so they are as long as they can be; SQLite counts rows by INTEGER alone, of 64 bits.
+    sql.Column("number", sql.BigInteger().with_variant(sql.Integer, "sqlite"), primary_key=True),
     sql.Column("reason", sql.String(32), nullable=False),
     sql.Column("detail", sql.Text, nullable=False),
     sql.Column("device_id", sql.String(DEVICE_ID_CHARACTERS)),  # as the body says; NULL if it has no valid one

@@ -4,6 +4,7 @@ A network fails, a hotel's login page answers 200, a server is busy: whatever is
 leaves it in the queue for the next time.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -31,6 +32,14 @@ class Retries:
     attempts: int = 5
     first_wait: float = 1.0  # seconds: bound of the first wait
     longest_wait: float = 60.0  # seconds; a server that asks for more is left alone until then
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.attempts, int) or self.attempts < 1:
+            raise InputError(f"attempts: expected a whole number of at least 1, got {self.attempts!r}")
+        for name in ("first_wait", "longest_wait"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not 0.0 <= value < math.inf:
+                raise InputError(f"{name}: expected seconds, 0 or more, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -135,6 +144,8 @@ class _Sending:
         return self._delivery(verdict.status, verdict.detail)
 
     def _attempt(self) -> Verdict:
+        if not self._outbox.waits(self._one.sequence):  # its user was forgotten, or a newer one took its place
+            raise _NoReceipt("it no longer waits", again=False)
         self._attempts += 1
         sent, problem = 0, ""
         try:

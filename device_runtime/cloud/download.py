@@ -4,7 +4,9 @@ import glob
 import http.client
 import os
 import re
+import string
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +17,8 @@ from device_runtime.errors import DownloadError, InputError, StorageError
 PATH = "/v1/bundle"
 LARGEST = 1 << 30  # bytes of a bundle
 _CHUNK = 64 * 1024
+_PROBLEM = "application/problem+json"  # how a collector says no
+_PLAIN = " " + string.punctuation.replace("%", "")  # beside letters and digits: as it is in the header
 _HEX = re.compile("[0-9a-f]{64}")
 
 
@@ -50,7 +54,7 @@ def fetch_bundle(
     address, path = checked_address(url, PATH, insecure), Path(path)
     if not isinstance(holding, bytes) or len(holding) not in (0, 32):
         raise InputError(f"holding: expected the 32 bytes of a bundle's identity or none, got {holding!r}")
-    headers = {"Dccl-Device-Id": device_id} if device_id else {}
+    headers = {"Dccl-Device-Id": urllib.parse.quote(device_id, safe=_PLAIN)} if device_id else {}
     if holding:
         headers["If-None-Match"] = f'"{holding.hex()}"'
     begun = _begun(path)
@@ -62,14 +66,20 @@ def fetch_bundle(
             part = _receive(answer, path, begun)
     except urllib.error.HTTPError as error:
         with error:
-            if error.code in (304, 404):
+            none_yet = error.code == 404 and error.headers.get_content_type() == _PROBLEM
+            if error.code == 304 or none_yet:
                 return None
+            if error.code == 404:
+                raise DownloadError(f"{address}: expected a collector, got HTTP 404; is this its address?") from error
             if error.code == 416 and begun:  # what is here is no beginning of what is there
                 begun.unlink()
             raise DownloadError(f"{address}: expected a bundle, got HTTP {error.code}; call again later") from error
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise DownloadError(f"{address}: the bundle did not arrive ({error}); call again to go on") from error
-    os.replace(part, path)
+    try:
+        os.replace(part, path)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
     for other in _parts(path):  # of bundles that are no longer the newest
         other.unlink()
     return path

@@ -73,11 +73,12 @@ class HttpTransport:
         opener = urllib.request.build_opener(_Http(counts), _Https(counts), NoRedirect())
         request = urllib.request.Request(self.url, body, self._headers, method="POST")
         try:
-            with opener.open(request, timeout=self._timeout) as response:
-                return _answer(response.status, response, counts)
-        except urllib.error.HTTPError as error:  # an answer too
-            with error:
-                return _answer(error.code, error, counts)
+            try:
+                with opener.open(request, timeout=self._timeout) as response:
+                    return _answer(response.status, response, counts)
+            except urllib.error.HTTPError as error:  # an answer too
+                with error:
+                    return _answer(error.code, error, counts)
         except (http.client.HTTPException, ValueError) as error:
             raise OSError(f"{type(error).__name__}: {error}") from error
 
@@ -85,7 +86,10 @@ class HttpTransport:
 def checked_address(url: str, path: str, insecure: bool = False) -> str:
     """The address, with `path` if it has none. Raises InputError unless it is https://... or of this machine itself;
     `insecure` allows http:// to others."""
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError as error:  # brackets that do not close
+        raise InputError(f"url: expected https://HOST or https://HOST/PATH, got {url!r} ({error})") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(f"url: expected https://HOST or https://HOST/PATH, got {url!r}")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK and not insecure:

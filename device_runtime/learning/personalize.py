@@ -39,7 +39,7 @@ class PersonalizeConfig:
     seed: int = 0
     patience: int | None = None  # epochs without a better held-out loss before stopping; None: all epochs are run
     # The budget of one call. What it leaves undone, the next call goes on with.
-    max_seconds: float | None = None  # wall time, from the beginning of the call; None: no limit
+    max_seconds: float | None = None  # wall time of the call, which does one step at least; None: no limit
     max_steps: int | None = None  # steps of this call; None: no limit
 
     def __post_init__(self) -> None:
@@ -140,9 +140,9 @@ class Budget:
             return "should_stop"
         if self.config.max_steps is not None and steps >= self.config.max_steps:
             return "max_steps"
-        return (
-            "max_seconds" if self.config.max_seconds is not None and self.seconds >= self.config.max_seconds else None
-        )
+        if not steps or self.config.max_seconds is None:  # without a step many short calls would never get anywhere
+            return None
+        return "max_seconds" if self.seconds >= self.config.max_seconds else None
 
 
 def train(

@@ -61,6 +61,10 @@ class Outbox:
         query = f"SELECT {_COLUMNS} FROM uploads WHERE status = ? ORDER BY sequence"
         return [Queued(*row) for row in self._database.query(query, (QUEUED,))]
 
+    def waits(self, sequence: int) -> bool:
+        """Whether an upload is still to be sent."""
+        return bool(self._database.query("SELECT 1 FROM uploads WHERE sequence = ? AND status = ?", (sequence, QUEUED)))
+
     def settle(self, sequence: int, status: str, detail: str = "") -> None:
         """Notes what the cloud answered."""
         with self._database.transaction() as db:

@@ -87,7 +87,7 @@ class BundleStore:
 
     def newest(self) -> list[bytes]:
         """Identities of the bundles kept, the one that came last first."""
-        paths = [path for path in self._folder.glob("?" * 64) if path.is_dir()]
+        paths = [path for path in self._folder.glob("?" * 64) if (path / MANIFEST).is_file()]
         paths.sort(key=lambda path: (path / MANIFEST).stat().st_mtime_ns, reverse=True)
         return [bytes.fromhex(path.name) for path in paths]
 

@@ -136,11 +136,15 @@ class StateFolder:
         return key
 
     def forget_user(self) -> None:
-        """Erases the log, the events and the uploads; counters stay, so that upload numbers go on."""
+        """Erases the log, the events, the uploads, the states in which other bundles were left and the files that were
+        set aside; counters stay, so that upload numbers go on."""
         with self.database.transaction() as db:
             for table in ("samples", "history", "met", "events", "uploads"):
                 db.execute(f"DELETE FROM {table}")
         self.database.overwrite_deleted()
+        for pattern in ("*.damaged", "*.new", "bundles/*/state.bin"):
+            for file in self.path.glob(pattern):
+                file.unlink(missing_ok=True)
 
     def close(self) -> None:
         self.database.close()

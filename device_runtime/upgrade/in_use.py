@@ -1,6 +1,7 @@
 """What a device has in use: a bundle with its model, the state in it, and the ways from one bundle to another."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,8 @@ class InUse:
             folder.save(state)  # from here on the new bundle is the one in use
         self._use(learner, state, indices, opening)
         if changes:
-            self._installer.forgive(state.bundle)
+            with suppress(StorageError):  # on a full disk: it is in use all the same
+                self._installer.forgive(state.bundle)
         folder.bundles.keep(state.bundle, state.previous_bundle)
         runtime = learner.engine.runtime
         facts = {"runtime": f"{runtime.name} {runtime.version}", "gate": state.gate}

@@ -23,7 +23,7 @@ class Opening:
     bundle: bytes  # identity of the bundle in use
     previous: bytes = b""  # identity of the bundle before it; empty if there was none
     damaged: tuple[str, ...] = ()  # files of the state folder that were set aside
-    profile_unknown: tuple[str, ...] = ()  # profile fields whose value the bundle does not know
+    profile_unknown: tuple[str, ...] = ()  # given profile fields that the bundle does not know, or not their value
     refused: str = ""  # why the bundle that was asked for is not the one in use; empty if it is
 
     def to_dict(self) -> dict[str, Any]:
@@ -61,6 +61,8 @@ def open_state(
     raw = _plain(profile) if profile is not None else stored.profile if stored else {}
     fields = bundle.vocabulary.fields  # a stored profile may have fields that another bundle lacks
     indices, unknown = bundle.vocabulary.profile({name: value for name, value in raw.items() if name in fields})
+    if profile is not None:
+        unknown = [*unknown, *(name for name in raw if name not in fields)]
     if stored is None:
         how, state = "first", _fresh(learner.engine, bundle.identity, indices, sequence)
     elif stored.bundle == bundle.identity:
@@ -143,4 +145,9 @@ def _carried(learner: Learner, stored: DeviceState, policy: str, profile: np.nda
 
 def _plain(profile: Mapping[str, Any]) -> dict[str, Any]:
     """The profile as JSON can hold it."""
+    if not isinstance(profile, Mapping):
+        raise InputError(f"profile: expected a mapping of fields to values, got {type(profile).__name__}")
+    for name, value in profile.items():
+        if not (value is None or isinstance(value, (str, Integral))):
+            raise InputError(f"profile: expected text or a whole number for {name!r}, got {type(value).__name__}")
     return {str(k): int(v) if isinstance(v, Integral) else v for k, v in profile.items() if v is not None}

@@ -90,6 +90,23 @@ def test_a_release_that_has_lost_a_file_is_not_ready_until_it_is_published_again
     assert len(collector.releases.newest_first()) == 1
 
 
+def test_what_is_published_again_keeps_its_share_unless_another_is_given(publish, collector, tmp_path):
+    identity = publish()
+    file = collector.settings.data_dir / "bundles" / f"{identity.hex()}.zip"
+    (release,) = collector.releases.newest_first()
+    assert release.percent > 0.0
+    for percent, expected in ((None, release.percent), (5.0, 5.0)):
+        file.unlink()
+        assert collector.publish(tmp_path / "bundle.zip", percent).percent == expected
+
+
+def test_a_file_of_a_release_that_nobody_is_offered_is_not_missed(client, publish, collector):
+    identity = publish()
+    collector.change_release(identity, percent=0.0)
+    (collector.settings.data_dir / "bundles" / f"{identity.hex()}.zip").unlink()
+    assert client.get("/readyz").status_code == 200
+
+
 def test_before_the_first_there_is_none(client):
     assert fetched(client).status_code == 404
 

@@ -32,6 +32,7 @@ def test_what_is_wrong_is_one_line(tmp_path):
     for words, message in (
         (["publsh", "x"], "dccl-serve: command: expected one of serve, publish, "),
         (["publish", "nowhere", "--percent=10"], "dccl-serve: "),
+        (["quarantine", "--reason=NORM"], "dccl-serve: reason: expected one of "),
         (["forget", "nobody"], "dccl-serve: device_id: 'nobody' is not registered\n"),
     ):
         done = run(tmp_path, *words)

@@ -148,11 +148,31 @@ def test_a_huge_prior_holds_every_vector_at_its_start(log):
     np.testing.assert_allclose(found.vectors, fleet_start(cloud, log), atol=1e-4)
 
 
+@pytest.mark.parametrize("heldout", [0.2, 0.0])
+def test_training_that_diverges_ends_where_it_was_sound(log, heldout):
+    """A prior of 320 and steps of 1 throw a vector ever further: |1 - 320 / 24| = 12.3 times a step, past what float32
+    can hold (3.4e38) in 36 steps or fewer. A device stops there, and keeps its best vector of an epoch before."""
+    config = settings("liked", optimizer="sgd", learning_rate=1.0, pull=320.0, epochs=60, heldout_fraction=heldout)
+    cloud = untrained(log, config)
+    found = fleet.personalize(cloud, [phase(log, config)], config.fleet)
+    assert np.isfinite(found.vectors).all()
+    assert (found.samples > 0).all()  # the first epoch was sound
+    at_once = replace(config.fleet, pull=1e30)  # not even the first is
+    lost = fleet.personalize(cloud, [phase(log, config)], at_once)
+    np.testing.assert_array_equal(lost.vectors, fleet_start(cloud, log))
+    assert not lost.samples.any()
+    assert not lost.gates.any()
+    assert np.isnan(lost.personal_loss).all()
+
+
 def test_bad_settings_are_named():
     for wrong, message in (
         ({"epochs": -1}, "epochs"),
         ({"heldout_fraction": 1.0}, "heldout"),
         ({"optimizer": "x"}, "x"),
+        ({"learning_rate": 0.0}, "learning_rate: expected more than 0 on devices, got 0.0"),
+        ({"pull": float("nan")}, "pull: expected 0 or more on devices, got nan"),
+        ({"gate_margin": float("inf")}, "gate_margin: expected a finite number, got inf"),
     ):
         with pytest.raises(ValueError, match=message):
             FleetConfig(**wrong)

@@ -30,6 +30,16 @@ def test_a_sweep_marks_the_default():
     assert labels[0] == f"{DcclConfig().metapatch_length} (default): DIN, same data"
 
 
+def test_a_default_of_one_protocol_alone_is_not_marked():
+    assert not [row.label for row in plan_of_sweep("closing").rows if "(default)" in row.label]
+
+
+def test_table_4_measures_each_run_by_its_own_baseline():
+    plan = plan_of_table("4")
+    assert len(plan.pairs) == 8
+    assert all(plan.row(ours).changes == plan.row(none).changes for ours, none in plan.pairs)
+
+
 def test_a_wrong_ablation_is_met_with_the_near_one():
     with pytest.raises(ValueError, match=r"ablation: expected 'all' or one of K, .*got 'betta'; did you mean 'beta'"):
         plan_of_sweep("betta")

@@ -1,6 +1,7 @@
 """A study of fake cells: resumed after a kill, extended by a seed, written to a page."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -146,7 +147,21 @@ def test_what_is_done_is_written_though_some_is_not(tmp_path):
     made.write([PLAN], LOG, {})
     page = (tmp_path / "out" / "docs" / "results.md").read_text()
     assert "1 to 2 seeds a row" in page
-    assert "| B | **30.00** |" in page
+    assert "| A (2 seeds) | 25.00 ± 7.07 |\n| B (seed 0) | 30.00 |" in page  # other seeds: neither is called the best
+
+
+def test_what_another_protocol_has_done_stays_on_the_page(tmp_path):
+    for name in ("next", "liked"):
+        made = replace(study(tmp_path, (0,)), protocols=(name,))
+        made.run(made.cells([PLAN]), Job())
+        made.write([PLAN], LOG, {})
+    page = (tmp_path / "out" / "docs" / "results.md").read_text()
+    assert "**Protocol `next`" in page
+    assert "**Protocol `liked`" in page
+    assert set(json.loads((tmp_path / "out" / "results" / "tiny-toy.json").read_text())["protocols"]) == {
+        "next",
+        "liked",
+    }
 
 
 def test_a_plan_of_which_nothing_is_done_writes_nothing(tmp_path):

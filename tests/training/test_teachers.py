@@ -70,7 +70,7 @@ def test_groups_of_one_model_are_as_one(clouds):
     np.testing.assert_allclose(several.divergence(batch(), logits), one.divergence(batch(), logits), atol=1e-6)
 
 
-@pytest.mark.parametrize(("first", "second", "expected"), [(1, 2, 2.0), (3, 2, 1.0)])
+@pytest.mark.parametrize(("first", "second", "expected"), [(1, 2, 2.0), (3, 2, 1.0), (1, 1, 2.0)])
 def test_a_device_of_two_bundles_counts_by_its_newest_upload(clouds, first, second, expected):
     old, new = (uploads({"user-1": value}, number) for value, number in ((1.0, first), (2.0, second)))
     found = personal_models([Uploads(clouds[0], old), Uploads(clouds[1], new)], USERS)

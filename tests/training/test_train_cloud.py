@@ -226,7 +226,10 @@ def test_a_work_dir_is_not_continued_with_other_vectors(train, shipped, tmp_path
     [
         ({"stage": "distill", "checkpoint": []}, "2 bundles and 0 checkpoints"),
         ({"stage": "rehearse", "store": None}, "got None, 2 bundles and 2 checkpoints"),
-        ({"stage": "basis"}, "basis expects the .keras file to go on from, got 2"),
+        (
+            {"stage": "basis"},
+            "basis expects the .keras file to go on from and no bundle, got 2 checkpoints and 2 bundles",
+        ),
         ({"stage": "distill", "replay": True}, "replay: expected --least_gain"),
         ({"stage": "pretrain", "bundle": [], "checkpoint": []}, "store: --stage=pretrain learns from no vectors"),
         (

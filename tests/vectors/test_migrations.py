@@ -101,5 +101,5 @@ def test_a_newer_store_is_refused_in_words(url):
     with store.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     store.close()
-    with pytest.raises(ValueError, match=r"store is of a newer version of this package .schema 9999, known up to 0002"):
+    with pytest.raises(ValueError, match=r"store is of a newer version of this package .schema 9999, known up to 0003"):
         VectorStore.open(url)

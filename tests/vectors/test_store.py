@@ -223,6 +223,28 @@ def test_a_forgotten_device_is_unknown_and_has_no_vectors(store):
     assert not store.forget_device("d1")
 
 
+def test_a_forgotten_device_leaves_no_rejected_upload(store):
+    ingest = Ingest(store)
+    ingest.receive_many([body(store, samples=0), body(store, device_id="d2", samples=0)])
+    assert {one.device_id for one in store.quarantined(10)} == {"d1", "d2"}
+    store.forget_device("d1")
+    assert {one.device_id for one in store.quarantined(10)} == {"d2"}
+
+
+def test_rubbish_does_not_use_up_the_numbers_of_rejected_uploads(store):
+    """2^31 rejected uploads later a good upload is still taken in, and the next rejected one has a longer number."""
+    with store.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SELECT setval('quarantine_number_seq', 2147483647)")
+        else:
+            row = "(2147483647, 'MALFORMED', '', x'00', 1, 1.0, 0)"
+            columns = "number, reason, detail, body, body_bytes, received_at, begins_at"
+            connection.exec_driver_sql(f"INSERT INTO quarantine ({columns}) VALUES {row}")
+    receipts = Ingest(store).receive_many([body(store), b"garbage"])
+    assert [verdict(one) for one in receipts] == ["ACCEPTED", "MALFORMED"]
+    assert store.quarantined(1)[0].number == 2**31
+
+
 def test_pruned_vectors_are_gone_and_cannot_come_back(store):
     ingest, first = Ingest(store), body(store, sequence=5)
     ingest.receive_many([first, body(store, device_id="d2")])

@@ -197,6 +197,23 @@ def test_without_a_key_nothing_is_sent(tmp_path, bundle):
         device.send(Cloud())
 
 
+def test_what_is_forgotten_between_two_attempts_is_not_sent(trained, waits, monkeypatch):
+    cloud = Cloud(Answer(503, b""))
+    monkeypatch.setattr("device_runtime.cloud.delivery.time.sleep", lambda _: trained.reset(forget_user=True))
+    (delivery,) = trained.send(cloud)
+    assert (delivery.status, delivery.detail, delivery.attempts) == ("queued", "it no longer waits", 1)
+    assert len(cloud.bodies) == 1
+    assert trained.send(cloud) == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"attempts": "3"}, {"attempts": 0}, {"first_wait": -1}, {"longest_wait": float("nan")}]
+)
+def test_retries_that_are_none_are_refused(wrong):
+    with pytest.raises(InputError, match=f"{next(iter(wrong))}: expected"):
+        Retries(**wrong)
+
+
 def test_rankings_go_on_while_an_upload_is_under_way(trained):
     class Slow(Cloud):
         def post(self, body):

@@ -103,6 +103,28 @@ def test_a_redirect_is_not_followed(server, tmp_path):  # it could leave https
         fetch_bundle(server.url, tmp_path / "b.zip")
 
 
+@pytest.mark.parametrize("kind", ["text/html", "application/problem+json"])
+def test_only_a_collector_can_say_that_there_is_none(tmp_path, kind):
+    server = LocalServer(lambda request: reply(request, 404, {"Content-Type": kind}, b"{}"))
+    if kind == "text/html":
+        with pytest.raises(DownloadError, match="expected a collector, got HTTP 404; is this its address"):
+            fetch_bundle(server.url, tmp_path / "b.zip")
+    else:
+        assert fetch_bundle(server.url, tmp_path / "b.zip") is None
+    server.close()
+
+
+def test_an_id_that_headers_cannot_hold_is_encoded(server, tmp_path):
+    fetch_bundle(server.url, tmp_path / "b.zip", "ключ 100%")
+    assert server.seen[0]["Dccl-Device-Id"] == "%D0%BA%D0%BB%D1%8E%D1%87 100%25"
+
+
+def test_a_folder_in_the_place_of_the_file_is_told(server, tmp_path):
+    (tmp_path / "b.zip").mkdir()
+    with pytest.raises(StorageError, match=r"b\.zip: cannot be written"):
+        fetch_bundle(server.url, tmp_path / "b.zip")
+
+
 def test_nobody_there(server, tmp_path):
     server.close()
     with pytest.raises(DownloadError, match="call again"):
@@ -114,7 +136,7 @@ def test_a_folder_that_is_not_there(server, tmp_path):
         fetch_bundle(server.url, tmp_path / "none" / "b.zip")
 
 
-@pytest.mark.parametrize("url", ["http://example.org", "ftp://example.org", "example.org", ""])
+@pytest.mark.parametrize("url", ["http://example.org", "ftp://example.org", "example.org", "", "https://[::1"])
 def test_addresses_in_the_clear_are_refused(url):
     with pytest.raises(InputError, match="url"):
         fetch_bundle(url, Path("b.zip"))

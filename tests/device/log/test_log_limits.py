@@ -132,7 +132,7 @@ def test_a_log_is_read_as_it_was_when_a_row_was_its_newest(tmp_path):
 
 def test_a_reset_that_forgets_the_user_leaves_no_trace(tmp_path, bundle_path):
     from protos import dccl_pb2
-    from tests.device.bundles import rewritten
+    from tests.device.bundles import rewritten, successor
 
     secret = "a title that nobody else has"
     words = dccl_pb2.Vocabulary(string_ids=[secret, *map(str, range(19))])
@@ -140,13 +140,21 @@ def test_a_reset_that_forgets_the_user_leaves_no_trace(tmp_path, bundle_path):
     with Device.open(tmp_path / "device", path) as device:
         device.log(secret)
         device.personalize()
+        device.upgrade(successor(path, tmp_path / "next"))
+        device.rollback()  # the newer bundle's folder stays, and the state in which it was left
+        (tmp_path / "device" / "samples.sqlite.damaged").write_text(secret)
+        (tmp_path / "device" / "training.bin.new").write_text(secret)
         device.reset(forget_user=True)
         assert device.state["log"] == {"history": 0, "samples": 0, "sample_interactions": 0}
         assert [event.kind for event in device.events()] == ["reset"]
         assert device.rank([secret], exclude_history=True)[0] == [secret]
         files = [file for file in (tmp_path / "device").iterdir() if file.name.startswith("samples")]
         assert len(files) == 3
-        assert not any(secret.encode() in file.read_bytes() for file in files)
+        everything = [
+            file for file in (tmp_path / "device").rglob("*") if file.is_file() and file.name != "vocabulary.pb"
+        ]
+        assert not any(secret.encode() in file.read_bytes() for file in everything)
+        assert [file.parent.name for file in everything if file.name == "state.bin"] == ["device"]
 
 
 def test_a_reset_begins_again_and_keeps_the_log(device):

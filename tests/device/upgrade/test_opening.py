@@ -169,6 +169,23 @@ def test_a_wrong_profile_is_refused_before_a_folder_is_made(tmp_path, bundle):
     assert not (tmp_path / "device").exists()
 
 
+@pytest.mark.parametrize(
+    ("profile", "message"),
+    [
+        ("age=1", "profile: expected a mapping of fields to values, got str"),
+        ({"age": {1}}, "profile: expected text or a whole number for 'age', got set"),
+    ],
+)
+def test_a_profile_that_is_none_is_refused_at_later_openings_too(trained, bundle, profile, message):
+    with pytest.raises(InputError, match=message):
+        Device.open(trained[0], bundle, profile=profile)
+
+
+def test_a_field_that_a_bundle_lacks_is_reported_at_later_openings(trained, bundle):
+    with Device.open(trained[0], bundle, profile={"aeg": "old"}) as device:
+        assert device.opening.profile_unknown == ("aeg",)
+
+
 def test_an_unknown_profile_value_is_reported(tmp_path, bundle):
     with Device.open(tmp_path / "device", bundle, profile={"age": "ancient"}) as device:
         assert device.opening.profile_unknown == ("age",)

@@ -256,6 +256,17 @@ def test_a_bundle_that_is_damaged_by_now_is_no_way_back(trained, next_path):
     assert np.isfinite(trained.scores(ITEMS)).all()
 
 
+def test_an_upgrade_is_done_though_the_disk_is_full_by_then(trained, next_path, monkeypatch):
+    def full(*_):
+        raise StorageError("no space left")
+
+    trained.scores(ITEMS)
+    monkeypatch.setattr("device_runtime.upgrade.installation.Installer.forgive", full)
+    assert trained.upgrade(next_path).how == "rebase"
+    assert trained.bundle.identity == Bundle.open(next_path).identity
+    assert [event.kind for event in trained.events()][-1] == "upgrade"
+
+
 def test_forgetting_the_user_leaves_no_way_back_to_an_old_vector(trained, next_path):
     trained.upgrade(next_path)
     trained.reset(forget_user=True)
