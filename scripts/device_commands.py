@@ -192,8 +192,8 @@ def _written(body: bytes, sequence: int, path: str) -> Answer:
 def upgrade(arguments: list[str]) -> Answer:
     if len(arguments) + bool(values.URL.value) != 1:
         raise InputError(f"upgrade: expected one BUNDLE or --url=URL, got {len(arguments)} and {values.URL.value}")
-    if not arguments and values.has_no_bundle():
-        return _begin()
+    if values.has_no_bundle():
+        return _begin_with(Path(arguments[0])) if arguments else _begin()
     with values.device() as device:
         bundle = arguments[0] if arguments else _newest(device.device_id, device.bundle.identity)
         if bundle is None:
@@ -211,10 +211,14 @@ def _begin() -> Answer:
     bundle = _newest(device_id)
     if bundle is None:
         return Answer({"how": None}, "the collector has no bundle for this device yet")
-    with values.device(bundle) as device:
-        opening = device.opening
+    answer = _begin_with(bundle)
     bundle.unlink()  # the device has its own copy
-    return _table(opening.to_dict())
+    return answer
+
+
+def _begin_with(bundle: Path) -> Answer:
+    with values.device(bundle) as device:
+        return _table(device.opening.to_dict())
 
 
 def _newest(device_id: str, holding: bytes = b"") -> Path | None:

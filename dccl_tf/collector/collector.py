@@ -28,6 +28,7 @@ Answer = TypeVar("Answer")
 
 PRUNE_SECONDS = 3600.0
 DAY_SECONDS = 86_400.0
+BATCHES_AT_ONCE = 32  # whose bodies may be in memory, 8 MiB each; nobody needs a key to send one
 
 
 class Collector:
@@ -47,6 +48,7 @@ class Collector:
         self.metrics = Metrics(lambda: self._uploads.waiting)
         receive = Ingest(store, settings.limits).receive_many
         self._uploads = GroupCommit(receive, self._writer, waiting=settings.waiting, observe=self.metrics.group)
+        self.batches = asyncio.Semaphore(BATCHES_AT_ONCE)
         self.enrolment_pace = enrolment.Pace(settings.enrolments_per_second)
         self._enrolments = GroupCommit(partial(enrolment.enrol, store), self._writer)
         self._key_changes = GroupCommit(partial(enrolment.change_keys, store), self._writer)

@@ -10,6 +10,7 @@ from starlette.routing import Route
 from dccl_tf.collector import bodies
 from dccl_tf.collector.bodies import PROTOBUF
 from dccl_tf.collector.collector import Collector
+from dccl_tf.collector.group_commit import Busy
 from dccl_tf.collector.problems import Problem
 from dccl_tf.vectors.tables import device_id_error
 from protos import dccl_pb2
@@ -52,11 +53,14 @@ async def upload(request: Request) -> Response:
 async def upload_batch(request: Request) -> Response:
     """An `UploadBatch` to a `ReceiptBatch`."""
     collector: Collector = request.app.state.collector
-    batch = _parsed(dccl_pb2.UploadBatch(), await _body(request, collector.settings.batch_bytes))
-    if len(batch.uploads) > collector.settings.batch_uploads:
-        most = collector.settings.batch_uploads
-        raise Problem(413, f"uploads: expected at most {most} in a batch, got {len(batch.uploads)}")
-    return _answer(dccl_pb2.ReceiptBatch(receipts=await collector.receive(batch.uploads)))
+    if collector.batches.locked():
+        raise Busy(1)
+    async with collector.batches:
+        body, most = await _body(request, collector.settings.batch_bytes), collector.settings.batch_uploads
+        if _has_more_fields(body, most):  # before they are made: 8 MiB may hold 4 million empty ones
+            raise Problem(413, f"uploads: expected at most {most} in a batch, got more")
+        batch = _parsed(dccl_pb2.UploadBatch(), body)
+        return _answer(dccl_pb2.ReceiptBatch(receipts=await collector.receive(batch.uploads)))
 
 
 async def _body(request: Request, most: int) -> bytes:
@@ -65,6 +69,23 @@ async def _body(request: Request, most: int) -> bytes:
     if len(body) > most:
         raise Problem(413, f"body: expected at most {most} bytes", {"Connection": "close"})
     return body
+
+
+def _has_more_fields(body: bytes, most: int) -> bool:
+    """Whether a message of bytes fields alone, such as an `UploadBatch`, has more than so many; whatever else it is,
+    the parser tells."""
+    place = fields = 0
+    while place < len(body) and fields <= most:
+        place, length, shift = place + 1, 0, 0  # past the tag
+        while place < len(body) and shift < 64:
+            byte = body[place]
+            length |= (byte & 0x7F) << shift
+            place, shift = place + 1, shift + 7
+            if byte < 0x80:
+                break
+        place += length
+        fields += 1
+    return fields > most
 
 
 def _parsed(message: Message, body: bytes) -> Message:

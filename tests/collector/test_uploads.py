@@ -1,10 +1,12 @@
 """Uploads over HTTP (hostile rows C1 to C3)."""
 
+import asyncio
 import pickle
 
 import numpy as np
 import pytest
 
+from dccl_tf.collector.device_api import _has_more_fields
 from protos import dccl_pb2
 from tests.collector.bundles import TINY_K, tiny_identity
 from tests.collector.devices import PROTOBUF, SmallDevice, send
@@ -107,9 +109,22 @@ def test_a_batch_of_too_many_is_refused_whole(client, collector):
     answer = client.post("/v1/vectors:batch", content=body, headers=PROTOBUF)
     assert (answer.status_code, answer.json()["detail"]) == (
         413,
-        "uploads: expected at most 10000 in a batch, got 10001",
+        "uploads: expected at most 10000 in a batch, got more",
     )
     assert collector.store.counts_by_reason() == {}
+
+
+def test_no_more_batches_are_read_than_memory_is_for(client, collector):
+    collector.batches = asyncio.Semaphore(0)
+    answer = client.post("/v1/vectors:batch", content=b"", headers=PROTOBUF)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+@pytest.mark.parametrize(("count", "most", "more"), [(0, 0, False), (3, 3, False), (4, 3, True)])
+@pytest.mark.parametrize("size", [0, 127, 128, 70_000])  # lengths of one, one, two and three bytes
+def test_the_uploads_of_a_batch_are_counted_before_they_are_made(count, most, more, size):
+    body = dccl_pb2.UploadBatch(uploads=[b"x" * size] * count).SerializeToString()
+    assert _has_more_fields(body, most) is more
 
 
 def test_a_batch_that_is_none_is_named(client):

@@ -67,7 +67,8 @@ def test_inspect_and_self_test():
 def test_a_bundle_comes_goes_and_the_device_tells_of_it(tmp_path):
     here = ["--state", tmp_path / "device", "--json"]
     next_path = successor(BUNDLE, tmp_path / "next")
-    succeeded("log", 101, "--bundle", BUNDLE, *here)
+    assert json.loads(succeeded("upgrade", BUNDLE, *here))["how"] == "first"
+    succeeded("log", 101, *here)
     assert json.loads(succeeded("upgrade", next_path, *here))["how"] == "rebase"
     assert json.loads(succeeded("rollback", *here))["how"] == "rollback"
     refused = run("upgrade", next_path, *here)
@@ -119,6 +120,10 @@ def test_after_an_upload_with_noise_the_exact_vector_leaves_on_demand_alone(tmp_
         (["rank", "--state", "STATE"], "bundle: expected a folder or a zip for a new device, got none"),
         (["log", "abc", "--bundle", BUNDLE, "--state", "STATE"], "item: expected a whole number"),
         (["log", "101", "--label=2", "--bundle", BUNDLE, "--state", "STATE"], "label (row 0): expected 0 or 1, got 2"),
+        (
+            ["log", "101", "--events=f", "--bundle", BUNDLE, "--state", "STATE"],
+            "expected one ITEM or --events=FILE, got b",
+        ),
         (["rank", "--top=0", "--bundle", BUNDLE, "--state", "STATE"], "top: expected a whole number of at least 1"),
         (["log", "101", "--skipped=1,,2", "--bundle", BUNDLE, "--state", "STATE"], "skipped: expected item ids with"),
         (["log", "101", "--skipped=x", "--bundle", BUNDLE, "--state", "STATE"], "skipped: expected a whole number"),
