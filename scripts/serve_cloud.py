@@ -24,6 +24,7 @@ if not __package__:
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -135,9 +136,12 @@ def _serve() -> None:
     serve(_settings(), address, _OPEN_ENROLMENT.value, _LOG_REQUESTS.value)
 
 
-def _with_collector(work: Callable[[Any], Any]) -> Any:
+def _with_collector(work: Callable[[Any], Any], new: bool = False) -> Any:
+    """Calls `work` with the collector of the flags, which need not exist yet if it may be `new`."""
     from dccl_tf.collector import Collector, logs
 
+    if not (new or _STORE.value or Path(_DATA_DIR.value).is_dir()):
+        raise ValueError(f"data_dir: expected the folder of a collector, got {_DATA_DIR.value}, where there is none")
     logs.configure("WARNING")
     collector = Collector.open(_settings())
     try:
@@ -149,7 +153,7 @@ def _with_collector(work: Callable[[Any], Any]) -> Any:
 def _publish(bundle: str) -> dict[str, Any]:
     from dccl_tf.collector.operator_api import release_json
 
-    return release_json(_with_collector(lambda collector: collector.publish(bundle, _percent())))
+    return release_json(_with_collector(lambda collector: collector.publish(bundle, _percent()), new=True))
 
 
 def _change(identity: str, **change: Any) -> dict[str, Any]:

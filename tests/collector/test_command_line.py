@@ -40,6 +40,14 @@ def test_what_is_wrong_is_one_line(tmp_path):
         assert done.stderr.startswith(message)
 
 
+def test_a_mistyped_folder_is_not_made(tmp_path):
+    done = run(tmp_path / "colector", "statistics")
+    assert done.stderr == (
+        f"dccl-serve: data_dir: expected the folder of a collector, got {tmp_path / 'colector'}, where there is none\n"
+    )
+    assert not (tmp_path / "colector").exists()
+
+
 def test_a_port_in_use_is_one_line(tmp_path):
     with Served(tmp_path) as served:
         done = run(tmp_path, f"--port={served.port}")
