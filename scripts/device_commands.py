@@ -78,9 +78,9 @@ def register_device(arguments: list[str]) -> Answer:
 
 def log(arguments: list[str]) -> Answer:
     with values.device() as device:
-        if values.EVENTS.value is not None and arguments:
-            raise InputError(f"log: expected one ITEM or --events=FILE, got both, {arguments[0]} and a file")
         if values.EVENTS.value is not None:
+            if arguments:
+                raise InputError(f"log: expected one ITEM or --events=FILE, got both, {arguments[0]} and a file")
             events = list(_events(values.EVENTS.value))
             try:
                 _log_events(device, [event for _, event in events])

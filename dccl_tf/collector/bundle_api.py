@@ -22,9 +22,10 @@ async def newest(request: Request) -> Response:
     """The bundle for the device that the header names; without one, what all devices are offered."""
     collector: Collector = request.app.state.collector
     device_id = request.headers.get(DEVICE)
-    device_id = unquote(device_id) if device_id is not None else None
-    if device_id is not None and (error := device_id_error(device_id)):
-        raise Problem(400, f"{DEVICE}: {error}")
+    if device_id is not None:
+        device_id = unquote(device_id)
+        if error := device_id_error(device_id):
+            raise Problem(400, f"{DEVICE}: {error}")
     holding = _identity(next(iter(negotiation.tags(request.headers.get("if-none-match"))), ""))
     release = offered(await collector.newest_releases(), device_id, holding)
     if release is None:

@@ -180,7 +180,14 @@ DESCRIPTION: dict[str, Any] = {
             "post": {
                 **_OPERATION,
                 "summary": "Publish a bundle to a share of devices.",
-                "parameters": [_in("query", "percent", PERCENT | {"default": 0})],
+                "parameters": [
+                    _in(
+                        "query",
+                        "percent",
+                        PERCENT,
+                        description="Without it: 0 for a new bundle, and the share that it has for a known one.",
+                    )
+                ],
                 "requestBody": _body(_ZIP),
                 "responses": _answers(
                     {"201": {"description": "The release.", **_json(RELEASE)}},

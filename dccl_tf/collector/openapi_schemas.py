@@ -1,13 +1,12 @@
 """The JSON that operators send and get, as schemas of the OpenAPI description."""
 
 from dccl_tf.collector.rollout import STATES
-from protos import dccl_pb2
+from dccl_tf.vectors.quarantine import REASONS
 
 IDENTITY = {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "SHA-256 of the bundle's manifest."}
 NUMBER_OR_NULL = {"type": ["number", "null"]}
 COUNTS = {"type": "object", "additionalProperties": {"type": "integer"}}
 PERCENT = {"type": "number", "minimum": 0, "maximum": 100}
-REASONS = list(dccl_pb2.Reason.DESCRIPTOR.values_by_name)
 
 RELEASE = {
     "type": "object",

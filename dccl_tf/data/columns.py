@@ -3,6 +3,7 @@
 import csv
 import gzip
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -81,18 +82,15 @@ def ids(column: Column, kind: str = "auto") -> np.ndarray:
         return _whole(column, column.values.to_numpy(), "an id that is a whole number or text")
     text = column.values.astype(str)
     column.refuse_first((text.str.len() > LONGEST_ID).to_numpy(bool), f"an id of at most {LONGEST_ID} characters")
+    if kind == "auto":
+        numeric = text.str.fullmatch(WHOLE_NUMBER).to_numpy(bool)
+        if numeric.all():
+            with suppress(OverflowError, ValueError):  # beyond int64 it is text: hashes of 20 digits, say
+                return text.astype(np.int64).to_numpy()
+        elif numeric.any():
+            first = "a whole number, as in the first row" if numeric[0] else "text, as in the first row"
+            column.refuse_first(numeric != numeric[0], f"{first} (or id_type 'text' for ids of both forms)")
     column.refuse_first(text.str.contains("\0", regex=False).to_numpy(bool), "an id without zero bytes")
-    if kind == "text":
-        return text.to_numpy(object)
-    numeric = text.str.fullmatch(WHOLE_NUMBER).to_numpy(bool)
-    if numeric.all():
-        try:
-            return text.astype(np.int64).to_numpy()
-        except (OverflowError, ValueError):  # beyond int64: hashes of 20 digits, say
-            return text.to_numpy(object)
-    if numeric.any():
-        first = "a whole number, as in the first row" if numeric[0] else "text, as in the first row"
-        column.refuse_first(numeric != numeric[0], f"{first} (or id_type 'text' for ids of both forms)")
     return text.to_numpy(object)
 
 

@@ -108,26 +108,40 @@ TABLES = {
 }
 
 
+def against_own_baseline(
+    changes_of: Iterable[tuple[str, Changes]], models: Iterable[str], baseline: str = FAIR, paper: str = ""
+) -> tuple[tuple[Row, ...], tuple[tuple[str, str], ...]]:
+    """Rows and pairs of a plan whose variations of DCCL are each measured against the fair baseline of the same run.
+
+    Args:
+      changes_of: label and changes of each.
+      models: of each, the rows beside its baseline.
+      baseline: what the fair baseline is called.
+      paper: the model of which the paper has figures under the variations' labels.
+    """
+    rows, pairs = [], []
+    for label, changes in changes_of:
+        fair = Row(f"{label}: {baseline}", "dccl", FAIR, changes)
+        ours = [
+            Row(f"{label}: {model}", "dccl", model, changes, paper=label if model == paper else "") for model in models
+        ]
+        rows += [fair, *ours]
+        pairs += [(row.label, fair.label) for row in ours]
+    return tuple(rows), tuple(pairs)
+
+
 def _junctions(label: str, *on: int) -> tuple[str, Changes]:
     return label, (("junctions", tuple(place in on for place in (1, 2, 3))),)
 
 
 def _table_4() -> Plan:
     single = [_junctions(f"{name} junction", place) for place, name in ((1, "1st"), (2, "2nd"), (3, "3rd"))]
-    rows, pairs = [], []
-    for label, changes in [("all three", ()), *single]:
-        none = Row(f"{label}: none", "dccl", FAIR, changes)
-        ours = [
-            Row(f"{label}: {model}", "dccl", model, changes, paper=label if model == "DCCL-e" else "")
-            for model in ("DCCL-e", DEVICES)
-        ]
-        rows += [none, *ours]
-        pairs += [(row.label, none.label) for row in ours]
+    rows, pairs = against_own_baseline([("all three", ()), *single], ("DCCL-e", DEVICES), "none", paper="DCCL-e")
     return Plan(
         name="table4",
         title="Table 4: one round with patches at one junction, at all and at none",
-        rows=tuple(rows),
-        pairs=tuple(pairs),
+        rows=rows,
+        pairs=pairs,
         figures={"": paper.TABLE_4},
         paper_data="Taobao",
         note=(

@@ -11,7 +11,7 @@ from dccl_tf.arguments import did_you_mean
 from dccl_tf.run_config import DcclConfig
 from dccl_tf.study.cells import Changes
 from dccl_tf.study.device_arms import CLOUD_ALONE, DeviceArm
-from dccl_tf.study.plans import DEVICES, FAIR, Plan, Row
+from dccl_tf.study.plans import DEVICES, Plan, Row, against_own_baseline
 from dccl_tf.study.settings import changed, dccl_config
 
 
@@ -155,11 +155,9 @@ def plan_of_sweep(name: str) -> Plan:
         guess = did_you_mean(name, ABLATIONS)
         raise ValueError(f"ablation: expected 'all' or one of {', '.join(ABLATIONS)}, got {name!r}{guess}")
     sweep, defaults = SWEEPS[name], [dccl_config(protocol, seed=0) for protocol in ("next", "liked")]
-    rows, pairs = [], []
-    for label, changes in sweep.variations:
-        label += " (default)" if all(changed(default, changes) == default for default in defaults) else ""
-        fair = Row(f"{label}: {FAIR}", "dccl", FAIR, changes)
-        ours = [Row(f"{label}: {model}", "dccl", model, changes) for model in sweep.models]
-        rows += [fair, *ours]
-        pairs += [(row.label, fair.label) for row in ours]
-    return Plan(f"ablation-{name}", f"Ablation: {sweep.title}", tuple(rows), tuple(pairs))
+
+    def marked(label: str, changes: Changes) -> str:
+        return f"{label} (default)" if all(changed(default, changes) == default for default in defaults) else label
+
+    labelled = [(marked(label, changes), changes) for label, changes in sweep.variations]
+    return Plan(f"ablation-{name}", f"Ablation: {sweep.title}", *against_own_baseline(labelled, sweep.models))

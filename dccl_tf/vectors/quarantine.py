@@ -15,6 +15,8 @@ from dccl_tf.vectors.checks import Rejected
 from dccl_tf.vectors.tables import QUARANTINE, REJECTIONS
 from protos import dccl_pb2
 
+REASONS = list(dccl_pb2.Reason.DESCRIPTOR.values_by_name)  # why an upload is rejected
+
 KEPT_BYTES = 4096  # of one body
 ROW_BYTES = 256  # that a row takes beside its body, about
 

@@ -15,7 +15,7 @@ import sqlalchemy as sql
 from dccl_tf.vectors import devices, quarantine
 from dccl_tf.vectors.database import open_engine, writing
 from dccl_tf.vectors.keys import KeyVault
-from dccl_tf.vectors.quarantine import Quarantined
+from dccl_tf.vectors.quarantine import REASONS, Quarantined
 from dccl_tf.vectors.statistics import statistics
 from dccl_tf.vectors.tables import BUNDLES, DEVICES, IDENTITY_BYTES, VECTORS
 
@@ -208,7 +208,12 @@ class VectorStore:
           limit: how many at most.
           reason: name of a `dccl.Reason`: of these alone.
           before: number of one: only older ones, to turn pages with.
+
+        Raises:
+          ValueError: there is no such reason.
         """
+        if reason not in (None, *REASONS):
+            raise ValueError(f"reason: expected one of {', '.join(REASONS)}, got {reason}")
         with self.reading() as connection:
             return quarantine.newest(connection, limit, reason, before)
 

@@ -130,13 +130,10 @@ class Vocabulary:
           InputError: a field's name is unknown, or a value is neither a string nor a whole number.
         """
         values = {} if values is None else values
-        if not isinstance(values, Mapping):
-            raise InputError(f"profile: expected a dict of field to value, got {type(values).__name__}")
-        for name, value in values.items():
+        check_profile(values)
+        for name in values:
             if name not in self._fields:
                 raise InputError(f"profile: {unknown_name('field', name, self._fields)}")
-            if isinstance(value, bool) or not isinstance(value, (str, int, np.integer, type(None))):
-                raise InputError(f"profile: expected a string or a whole number for {name!r}, got {value!r}")
         indices, unknown = [], []
         for name, known in self._fields.items():
             value = values.get(name)
@@ -145,6 +142,15 @@ class Vocabulary:
                 unknown.append(name)
             indices.append(index)
         return np.array(indices, np.int32), unknown
+
+
+def check_profile(values: Any) -> None:
+    """Raises InputError unless these are fields and values of a profile, whether a bundle knows them or not."""
+    if not isinstance(values, Mapping):
+        raise InputError(f"profile: expected a dict of field to value, got {type(values).__name__}")
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, (str, int, np.integer, type(None))):
+            raise InputError(f"profile: expected a string or a whole number for {name!r}, got {value!r}")
 
 
 def _is_text(value: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from device_runtime.bundle.vocabulary import check_profile
 from device_runtime.errors import InputError, StateError
 from device_runtime.interpreter.engine import Engine
 from device_runtime.learning.learner import Learner
@@ -145,9 +146,5 @@ def _carried(learner: Learner, stored: DeviceState, policy: str, profile: np.nda
 
 def _plain(profile: Mapping[str, Any]) -> dict[str, Any]:
     """The profile as JSON can hold it."""
-    if not isinstance(profile, Mapping):
-        raise InputError(f"profile: expected a mapping of fields to values, got {type(profile).__name__}")
-    for name, value in profile.items():
-        if not (value is None or isinstance(value, (str, Integral))):
-            raise InputError(f"profile: expected text or a whole number for {name!r}, got {type(value).__name__}")
+    check_profile(profile)
     return {str(k): int(v) if isinstance(v, Integral) else v for k, v in profile.items() if v is not None}

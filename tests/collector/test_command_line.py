@@ -1,6 +1,7 @@
 """`dccl-serve` and its commands, as they are typed."""
 
 import json
+import sqlite3
 import subprocess
 import sys
 
@@ -46,6 +47,16 @@ def test_a_mistyped_folder_is_not_made(tmp_path):
         f"dccl-serve: data_dir: expected the folder of a collector, got {tmp_path / 'colector'}, where there is none\n"
     )
     assert not (tmp_path / "colector").exists()
+
+
+def test_what_the_database_refuses_is_one_line(tmp_path):
+    run(tmp_path, "publish", str(TINY), "--percent=10")
+    with sqlite3.connect(tmp_path / "store.sqlite") as database:
+        database.execute("CREATE TRIGGER no BEFORE UPDATE ON releases BEGIN SELECT RAISE(ABORT, 'not today'); END")
+    done = run(tmp_path, "halt", tiny_identity().hex())
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
+    assert done.stderr.startswith("dccl-serve: store: ")
+    assert "not today" in done.stderr
 
 
 def test_a_port_in_use_is_one_line(tmp_path):

@@ -172,8 +172,8 @@ def test_a_wrong_profile_is_refused_before_a_folder_is_made(tmp_path, bundle):
 @pytest.mark.parametrize(
     ("profile", "message"),
     [
-        ("age=1", "profile: expected a mapping of fields to values, got str"),
-        ({"age": {1}}, "profile: expected text or a whole number for 'age', got set"),
+        ("age=1", "profile: expected a dict of field to value, got str"),
+        ({"age": {1}}, "profile: expected a string or a whole number for 'age', got {1}"),
     ],
 )
 def test_a_profile_that_is_none_is_refused_at_later_openings_too(trained, bundle, profile, message):
