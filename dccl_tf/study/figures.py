@@ -16,6 +16,7 @@ from dccl_tf.study.cells import Cell, Changes
 from dccl_tf.study.collect import MAIN, Collector
 from dccl_tf.study.markdown import PROTOCOLS, heading, markdown_table
 from dccl_tf.study.plans import DEVICES, FAIR, Row
+from dccl_tf.study.settings import RUN_DEFAULTS
 from dccl_tf.study.statistics import BySeed, summary
 
 SLICES = (2, 5, 10)  # rounds into which the second half is cut (Fig. 5)
@@ -92,6 +93,10 @@ def _activity(found: Collector, log: InteractionLog) -> Made | None:
     return Made(text, drawing, data)
 
 
+def _in_rounds(count: int) -> Changes:
+    return (*RUN_DEFAULTS, ("rounds", count))
+
+
 def _rounds(found: Collector, log: InteractionLog) -> Made | None:
     """Fig. 5: a metric after each round."""
     metric = MAIN[found.protocol]
@@ -100,7 +105,7 @@ def _rounds(found: Collector, log: InteractionLog) -> Made | None:
         curve: dict[str, list[tuple[float, float]]] = {}
         for name in (FAIR, DEVICES):
             for number in range(1, count + 1):
-                row = Row("", "rounds", f"round {number}: {name}", (("rounds", count),))
+                row = Row("", "rounds", f"round {number}: {name}", _in_rounds(count))
                 if values := found.by_user(row, metric):
                     point = summary(values)
                     curve.setdefault(name, []).append((point.mean, point.spread or 0.0))
@@ -158,7 +163,7 @@ FIGURES = {
         "figure5",
         "Figure 5: rounds at three intervals",
         "rounds",
-        tuple((("rounds", count),) for count in SLICES),
+        tuple(_in_rounds(count) for count in SLICES),
         _rounds,
     ),
     "6": FigurePlan("figure6", "Figure 6: one user of the long tail", "dccl", ((),), _case),

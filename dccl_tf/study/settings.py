@@ -11,14 +11,15 @@ from dccl_tf.study.cells import Cell, Changes
 Config = TypeVar("Config")
 
 # Minutes instead of hours: to see that everything works, not to learn anything from the figures.
-QUICK: Changes = (
-    ("history_length", 20),
-    ("item_width", 32),
+_QUICK_SIZES: Changes = (("history_length", 20), ("item_width", 32))
+_QUICK_TRAINING: Changes = (
     ("pretraining.epochs", 3),
     ("incremental.epochs", 2),
     ("basis.epochs", 1),
     ("fleet.epochs", 2),
 )
+# What a run has without flags, instead of the width and training of the tables' DIN: a model for phones.
+RUN_DEFAULTS: Changes = (("item_width", DcclConfig.item_width), ("pretraining", None), ("closing", None))
 _QUICK_BASELINE = {"history_length": 20, "width": 32, "epochs": 3}
 
 
@@ -50,7 +51,9 @@ def dccl_config(protocol: str, seed: int, changes: Changes = (), quick: bool = F
     config = DcclConfig(
         protocol=protocol, seed=seed, devices=0, item_width=din.choices["width"], pretraining=din.training
     )
-    return changed(config, (*(QUICK if quick else ()), *changes))
+    if quick:
+        changes = (*_QUICK_SIZES, *changes, *_QUICK_TRAINING)
+    return changed(config, changes)
 
 
 def baseline_recipe(cell: Cell, quick: bool = False) -> baselines.Recipe:

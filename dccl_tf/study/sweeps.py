@@ -1,18 +1,19 @@
 """Ablations: one setting of DCCL at a time, each value against the fair baseline or, on devices, the cloud model.
 
-A sweep is a list of (label, changes). Changes are dotted names of `DcclConfig`'s fields and their values. What concerns
-devices alone is a list of (label, `DeviceArm`) instead: all of those share one cell, see `device_arms`. A new ablation
-is a new entry of SWEEPS or of DEVICE_SWEEPS.
+A sweep is a list of (label, changes). Changes are dotted names of `DcclConfig`'s fields and their values; what they
+leave alone has a run's defaults. What concerns devices alone is a list of (label, `DeviceArm`) instead: all of those
+share one cell, see `device_arms`. A new ablation is a new entry of SWEEPS or of DEVICE_SWEEPS.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from dccl_tf.arguments import did_you_mean
 from dccl_tf.run_config import DcclConfig
 from dccl_tf.study.cells import Changes
 from dccl_tf.study.device_arms import CLOUD_ALONE, DeviceArm
-from dccl_tf.study.plans import DEVICES, Plan, Row, against_own_baseline
-from dccl_tf.study.settings import changed, dccl_config
+from dccl_tf.study.plans import CLOUD, DEVICES, FAIR, Plan, Row, against_own_baseline
+from dccl_tf.study.settings import RUN_DEFAULTS, changed, dccl_config
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,9 @@ class Sweep:
 
     title: str
     variations: tuple[tuple[str, Changes], ...]
-    models: tuple[str, ...] = ("DCCL-e", DEVICES)  # that each variation shows
+    models: tuple[str, ...] = (CLOUD, DEVICES)  # that each variation shows
+    one_baseline: bool = True  # of all variations, since what they change matters to devices alone
+    base: Changes = RUN_DEFAULTS  # what all variations have in common
 
 
 def _values(name: str, *values: object) -> tuple[tuple[str, Changes], ...]:
@@ -42,21 +45,29 @@ SWEEPS = {
     "beta": Sweep("Weight of the teachers, beta (Eq. 5 and 7)", _values("beta", 0.0, 0.01, 0.1, 0.3, 1.0)),
     "width": Sweep(
         "Width of the item vectors, which a phone stores; each with the training that suits its DIN",
-        (("32", (("item_width", 32), ("pretraining", None), ("closing", None))), ("128", ())),
+        (("32", RUN_DEFAULTS), ("128", ())),
+        one_baseline=False,
+        base=(),
     ),
-    "history": Sweep("Length of the history that a model sees, T", _values("history_length", 10, 20, 50, 100)),
+    "history": Sweep(
+        "Length of the history that a model sees, T",
+        _values("history_length", 10, 20, 50, 100),
+        one_baseline=False,
+    ),
     "upgrade": Sweep(
-        "What happens to a vector when a new bundle comes", _values("after_upgrade", "reset", "keep", "rebase")
+        "What happens to a vector when a new bundle comes",
+        (("reset", ()), *_values("after_upgrade", "keep", "rebase")),
+        models=(DEVICES,),
     ),
-    "uploads": Sweep("Share of the devices that upload", _values("upload_share", 0.01, 0.1, 1.0), models=(DEVICES,)),
+    "uploads": Sweep("Share of the devices that upload", _values("upload_share", 0.01, 0.1, 1.0)),
     "noise": Sweep(
         "Noise on each float of an uploaded vector, whose prior has a standard deviation of 0.056",
         _values("upload_noise", 0.0, 0.03, 0.1, 0.3),
-        models=(DEVICES,),
     ),
     "learning": Sweep(
         "f, basis and encoder learned at once beside a vector of every user, or one after the other (Eq. 5, then 7)",
         _values("learning", "progressive", "joint"),
+        one_baseline=False,
     ),
     "shared": Sweep("Weight of f's own loss beside the personal models'", _values("shared", 0.1, 0.3, 1.0)),
     "offset-pull": Sweep(
@@ -154,10 +165,32 @@ def plan_of_sweep(name: str) -> Plan:
     if name not in SWEEPS:
         guess = did_you_mean(name, ABLATIONS)
         raise ValueError(f"ablation: expected 'all' or one of {', '.join(ABLATIONS)}, got {name!r}{guess}")
-    sweep, defaults = SWEEPS[name], [dccl_config(protocol, seed=0) for protocol in ("next", "liked")]
+    sweep = SWEEPS[name]
+    defaults = [dccl_config(protocol, seed=0, changes=sweep.base) for protocol in ("next", "liked")]
 
-    def marked(label: str, changes: Changes) -> str:
-        return f"{label} (default)" if all(changed(default, changes) == default for default in defaults) else label
+    def is_default(changes: Changes) -> bool:
+        return all(changed(default, changes) == default for default in defaults)
 
-    labelled = [(marked(label, changes), changes) for label, changes in sweep.variations]
-    return Plan(f"ablation-{name}", f"Ablation: {sweep.title}", *against_own_baseline(labelled, sweep.models))
+    labelled = [
+        (f"{label} (default)" if is_default(changes) else label, sweep.base + changes)
+        for label, changes in sweep.variations
+    ]
+    if sweep.one_baseline:
+        rows, pairs = _against_one_baseline(labelled, sweep.models, sweep.base)
+    else:
+        rows, pairs = against_own_baseline(labelled, sweep.models)
+    return Plan(f"ablation-{name}", f"Ablation: {sweep.title}", rows, pairs)
+
+
+def _against_one_baseline(
+    changes_of: Iterable[tuple[str, Changes]], models: Iterable[str], base: Changes
+) -> tuple[tuple[Row, ...], tuple[tuple[str, str], ...]]:
+    """Rows and pairs of variations that have the baseline of the run with `base`; the devices of each are measured
+    against those of the default, too."""
+    fair = Row(FAIR, "dccl", FAIR, base)
+    ours = [Row(f"{label}: {model}", "dccl", model, changes) for label, changes in changes_of for model in models]
+    devices = [row.label for row in ours if row.model == DEVICES]
+    default = next((label for label in devices if "(default)" in label), None)
+    pairs = [(row.label, fair.label) for row in ours]
+    pairs += [(label, default) for label in devices if default and label != default]
+    return (fair, *ours), tuple(pairs)

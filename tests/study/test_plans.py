@@ -27,7 +27,7 @@ def test_table_4_without_a_change_is_the_cell_of_table_2():
 
 def test_a_sweep_marks_the_default():
     labels = [row.label for row in plan_of_sweep("K").rows if "(default)" in row.label]
-    assert labels[0] == f"{DcclConfig().metapatch_length} (default): DIN, same data"
+    assert labels == [f"{DcclConfig().metapatch_length} (default): {model}" for model in ("DCCL-m", "DCCL-m + devices")]
 
 
 def test_a_default_of_one_protocol_alone_is_not_marked():
