@@ -152,14 +152,15 @@ def rehearse(
         *cloud.encoder.trainable_variables,
         model.offsets,
     ]
-    loss = _loss(model, teachers, beta, shared, pull / data.samples_of_users())
+    loss = joint_loss(model, teachers, beta, shared, pull / data.samples_of_users())
     own = {"steps": data.steps, "undecayed": [model.offsets]}
     return fit(model, variables, loss, data, config, **own, **{"name": "rehearse"} | options)
 
 
-def _loss(
+def joint_loss(
     model: Rehearsal, teachers: PersonalModels | None, beta: float, shared: float, pull: np.ndarray
 ) -> LossFunction:
+    """The loss at the top of this module; `pull` [U] is each sample's share of its user's prior."""
     pull = tf.constant(pull, tf.float32)  # [U]
 
     def loss(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:

@@ -1,5 +1,7 @@
 """The flags that size and train a model, shared by the programs of the cloud, and the configuration they make."""
 
+import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,6 +96,16 @@ def config(values: flags.FlagValues, protocol: str):  # noqa: ANN201 (a DcclConf
         precision=values.precision,
         runtime=values.runtime,
     )
+
+
+def checkpoint_width(path: str) -> int:
+    """The width of the item vectors of a cloud model, read without TensorFlow; 0 where the file is none, which loading
+    it will tell."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read("config.json"))["config"]["din"]["config"]["config"]["item_width"]
+    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError):
+        return 0
 
 
 def load_checkpoint(path: str):  # noqa: ANN201 (a CloudModel, whose module imports TensorFlow)

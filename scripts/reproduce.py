@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
 
 
 def _run() -> None:
-    from dccl_tf import study
+    from dccl_tf import study, threads
     from dccl_tf.data.storage import log_identity
 
     values = flags.FLAGS
@@ -72,6 +72,7 @@ def _run() -> None:
         return
     failed = []
     if _RUN.value:
+        threads.suit(*study.largest(cells, _QUICK.value))
         shared = work / "running" / "shared"  # the baseline of an ablation's cells is one
         failed = job.run(
             cells, lambda cell, folder: study.run_cell(cell, log, folder, job.identity, _QUICK.value, shared)

@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
 
 def _run() -> None:
     began = time.perf_counter()
-    from dccl_tf import rounds, tuning
+    from dccl_tf import rounds, threads, tuning
     from dccl_tf.data.storage import log_identity
     from dccl_tf.findings import protocol_results
     from dccl_tf.report import Results, jsonable, results_table, write_report
@@ -50,6 +50,7 @@ def _run() -> None:
     logging.info("%s", log.source)
     protocols = _PROTOCOLS.value or (["next"] if log.labels is None else ["next", "liked"])
     configs = {name: flags_model.config(values, name) for name in protocols}
+    threads.suit(values.item_width, values.batch_positions)
     folder = Path(_OUTPUT_DIR.value or f"runs/{values.dataset}-seed{values.seed}")
     found = {}
     for name, config in configs.items():

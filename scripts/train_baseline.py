@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
 def _run() -> None:
     if not _MODEL.value:
         raise ValueError("model: expected one of mf, fm, neumf, deepfm, sasrec, din, got none")
-    from dccl_tf import baselines, tuning
+    from dccl_tf import baselines, threads, tuning
     from dccl_tf.files import write_text
     from dccl_tf.metrics import estimate
     from dccl_tf.report import jsonable
@@ -72,6 +72,8 @@ def _run() -> None:
     changes: dict[str, Any] = {flag.name: flag.value for flag in _CHANGES if flag.value is not None}
     trials: list[tuning.Trial] = []
     recipe = baselines.recipe_for(model, protocol, **changes)
+    if not _TRIALS.value:  # which try wide models, too
+        threads.suit(baselines.setting_of(recipe, "width"), recipe.batch_positions)
     if _TRIALS.value:
         path = folder / "trials.jsonl"
         trials = tuning.search(model, log, split, protocol, _TRIALS.value, seed, path, **changes)

@@ -107,7 +107,7 @@ def _train(chief: bool) -> str:
     """Does the stage; returns what to tell."""
     import keras
 
-    from dccl_tf import run_config
+    from dccl_tf import run_config, threads
     from dccl_tf.evaluate import validation
     from dccl_tf.files import whole
     from dccl_tf.momodistill import distill_cloud, learn_basis
@@ -115,6 +115,8 @@ def _train(chief: bool) -> str:
     from dccl_tf.rehearsal import Rehearsal, learn_jointly
 
     stage, paths = _STAGE.value, _CHECKPOINTS.value
+    widths = map(flags_model.checkpoint_width, paths)
+    threads.suit(max(widths, default=flags.FLAGS.item_width), flags.FLAGS.batch_positions)
     clouds = [flags_model.load_checkpoint(path) for path in paths]
     log, _ = flags_data.load_log(flags.FLAGS)
     if clouds and stage != "rehearse":  # which learns anew

@@ -60,3 +60,17 @@ def baseline_recipe(cell: Cell, quick: bool = False) -> baselines.Recipe:
     """How a cell's baseline is made and trained."""
     changes = (_QUICK_BASELINE if quick else {}) | dict(cell.changes)
     return baselines.recipe_for(cell.job, cell.protocol, **changes)
+
+
+def largest(cells: Iterable[Cell], quick: bool = False) -> tuple[int, int]:
+    """The widest item vectors and the most clicks of a batch that these cells train with."""
+    sizes = [(0, 0)]
+    for cell in cells:
+        if cell.job in baselines.MODELS:
+            recipe = baseline_recipe(cell, quick)
+            sizes.append((baselines.setting_of(recipe, "width"), recipe.batch_positions))
+        else:
+            config = dccl_config(cell.protocol, cell.seed, cell.changes, quick)
+            sizes.append((config.item_width, config.batch_positions))
+    widths, positions = zip(*sizes, strict=True)
+    return max(widths), max(positions)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from dccl_tf import rehearsal
 from dccl_tf.losses import bernoulli_kl, cross_entropy
 from dccl_tf.momodistill import Teachers
-from dccl_tf.rehearsal import Rehearsal, _loss, learn_jointly, rehearse
+from dccl_tf.rehearsal import Rehearsal, joint_loss, learn_jointly, rehearse
 from dccl_tf.run_config import evaluators, joined, split_log, training_data
 from dccl_tf.trainer import TrainConfig
 from tests.training.conftest import CONFIG, USERS
@@ -31,7 +31,7 @@ def test_one_pass_gives_the_logits_of_both_models(cloud, data):
 def test_loss_is_the_sum_that_the_module_states(cloud, data):
     """With delta = 0 the personal models are f with U(0, u); the prior costs nothing."""
     model, taught, batch = Rehearsal(cloud, USERS), teachers(cloud), next(iter(data(0)))
-    total, _ = _loss(model, taught, beta=0.5, shared=0.3, pull=np.ones(USERS))(batch)
+    total, _ = joint_loss(model, taught, beta=0.5, shared=0.3, pull=np.ones(USERS))(batch)
     own = cloud(batch, theta=cloud.encoder.start(batch["profile"]))
     teacher, common = taught.cloud(batch, theta=taught.theta(batch)), cloud(batch)
     expected = cross_entropy(own, batch["targets"]) + 0.3 * cross_entropy(common, batch["targets"])
@@ -46,7 +46,7 @@ def test_the_prior_of_a_users_samples_sums_to_half_the_pull_times_the_square(clo
     total = {}
     for size in (0.0, 1.0):
         model.offsets.assign(np.full((USERS, 4), size))
-        with_prior, without = _loss(model, None, 0.0, 0.0, pull), _loss(model, None, 0.0, 0.0, 0.0 * pull)
+        with_prior, without = joint_loss(model, None, 0.0, 0.0, pull), joint_loss(model, None, 0.0, 0.0, 0.0 * pull)
         total[size] = sum(float(with_prior(b)[0] - without(b)[0]) for b in data(0))
     assert total[0.0] == pytest.approx(0.0, abs=1e-3)
     assert total[1.0] == pytest.approx(12.0 * USERS, rel=1e-3)
