@@ -59,7 +59,8 @@ def run_devices(
     """Learns the cloud model, and personalises every device by every arm.
 
     Returns:
-      The judge of test, the models by arm, and facts: floats that a device trains, and the setting that was taken.
+      The judge of test, the models by arm, and facts: floats that a device trains, and the setting that was taken with
+      its validation.
     """
     split = split_log(log, config)
     valid, test = evaluators(log, split, config)
@@ -81,11 +82,16 @@ def run_devices(
         tried = []
         for trial, setting in enumerate(arm.settings(config.fleet)):
             make = partial(_personal, theirs, start, data, setting)
-            tried.append((setting, Vectors(**stages.arrays(f"arm{number}-{trial}", make))))
-        taken, vectors = max(tried, key=lambda one: validation(valid, theirs, one[1])) if len(tried) > 1 else tried[0]
+            vectors = Vectors(**stages.arrays(f"arm{number}-{trial}", make))
+            tried.append((validation(valid, theirs, vectors), setting, vectors))
+        worth, taken, vectors = max(tried, key=lambda one: one[0])
         models[name] = theirs, vectors
-        facts[name] = {"floats": theirs.metapatch.length, "open": float(vectors.gates.mean())} | {
-            key: getattr(taken, key) for key in ("learning_rate", "pull")
+        facts[name] = {
+            "floats": theirs.metapatch.length,
+            "open": float(vectors.gates.mean()),
+            "validation": worth,
+            "learning_rate": taken.learning_rate,
+            "pull": taken.pull,
         }
     return test, models, {"arms": facts}
 

@@ -92,14 +92,15 @@ def _settings(name: str, *values: float) -> dict[str, DeviceArm]:
     return {str(value): DeviceArm(fleet=((name, value),)) for value in values}
 
 
-_GRID = {"rates": (3e-4, 1e-3, 3e-3), "pulls": (100.0, 3000.0)}
+_GRID = {"rates": (1e-3, 3e-3, 1e-2), "pulls": (10.0, 100.0, 1000.0)}  # of thousands of parameters
+_GRID_OF_VECTORS = {"rates": (3e-3, 1e-2, 3e-2), "pulls": (40.0, 320.0, 1280.0)}
 
 DEVICE_SWEEPS: dict[str, tuple[str, dict[str, DeviceArm]]] = {
     "device-rate": ("Learning rate on the device", _settings("learning_rate", 0.001, 0.003, 0.01, 0.03, 0.1)),
     "device-epochs": ("Epochs on the device, at most", _settings("epochs", 1, 3, 10, 30)),
     "pull": (
         "Precision of the prior that holds a vector near its start",
-        _settings("pull", 0.0, 40.0, 320.0, 1280.0),
+        _settings("pull", 0.0, 40.0, 160.0, 320.0, 1280.0),
     ),
     "gate": (
         "Gate: held-out log loss that the personal model must win by (-1000: always open)",
@@ -116,9 +117,10 @@ DEVICE_SWEEPS: dict[str, tuple[str, dict[str, DeviceArm]]] = {
         },
     ),
     "what-learns": (
-        "What a device trains (of six rates and priors each, what validation prefers; of the metapatch the default)",
+        "What a device trains, by the default and with what validation prefers of nine rates and priors",
         {
             "metapatch": DeviceArm(),
+            "metapatch, of nine": DeviceArm(**_GRID_OF_VECTORS),
             "all parameters of the patches": DeviceArm(learns="patches", **_GRID),
             "last layer": DeviceArm(learns="last", **_GRID),
             "all layers above the first junction": DeviceArm(learns="head", **_GRID),
@@ -144,12 +146,10 @@ def _is_default(arm: DeviceArm) -> bool:
 
 def _plan_of_device_sweep(name: str) -> Plan:
     title, variations = DEVICE_SWEEPS[name]
-    rows = [Row(CLOUD_ALONE, "devices", CLOUD_ALONE)]
+    rows = [Row(CLOUD_ALONE, "devices", CLOUD_ALONE, RUN_DEFAULTS)]
     for label, arm in variations.items():
-        default = _is_default(arm)
-        rows.append(
-            Row(f"{label} (default)" if default else label, "devices", "default" if default else f"{name}: {label}")
-        )
+        shown, model = (f"{label} (default)", "default") if _is_default(arm) else (label, f"{name}: {label}")
+        rows.append(Row(shown, "devices", model, RUN_DEFAULTS))
     pairs = tuple((row.label, CLOUD_ALONE) for row in rows[1:])
     return Plan(f"ablation-{name}", f"Ablation: {title}", tuple(rows), pairs)
 
