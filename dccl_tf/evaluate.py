@@ -101,8 +101,8 @@ class NextEvaluator:
         parts = _parts(len(self.users), self.users_at_once)
         values = [_ranking(self._scores(cloud, vectors, part, self.candidates[part]), "neg100") for part in parts]
         if self.full:
-            at_once = min(self.users_at_once, max(1, FULL_RANKING_PAIRS // len(self.log.catalogue)))
-            full = [self._full(cloud, vectors, part, at_once) for part in _parts(len(self.users), at_once)]
+            parts = _parts(len(self.users), self._users_among_all)
+            full = [self._full(cloud, vectors, part) for part in parts]
             return self._for_all(values) | self._for_all(full)
         return self._for_all(values)
 
@@ -114,8 +114,17 @@ class NextEvaluator:
     def logits(self, cloud: Scorer, vectors: Vectors | None, users: np.ndarray) -> np.ndarray:
         """Scores [len(users), V] of items 1..V for some of the evaluator's users."""
         everything = np.arange(1, len(self.log.catalogue) + 1, dtype=np.int32)
-        part = np.searchsorted(self.users, users)
-        return self._scores(cloud, vectors, part, np.broadcast_to(everything, (len(part), len(everything))))
+        part, at_once = np.searchsorted(self.users, users), self._users_among_all
+        scores = [
+            self._scores(cloud, vectors, part[few], np.broadcast_to(everything, (len(few), len(everything))), at_once)
+            for few in _parts(len(part), at_once)
+        ]
+        return np.concatenate(scores)
+
+    @property
+    def _users_among_all(self) -> int:
+        """Users of one batch with all items for candidates."""
+        return min(self.users_at_once, max(1, FULL_RANKING_PAIRS // len(self.log.catalogue)))
 
     def _scores(
         self,
@@ -134,10 +143,11 @@ class NextEvaluator:
         }
         return _score(cloud, batch, vectors, at_once or self.users_at_once)
 
-    def _full(self, cloud: Scorer, vectors: Vectors | None, part: np.ndarray, at_once: int) -> UserValues:
+    def _full(self, cloud: Scorer, vectors: Vectors | None, part: np.ndarray) -> UserValues:
         """Metrics of some users' items among all that they never touched."""
         items = np.arange(1, len(self.log.catalogue) + 1, dtype=np.int32)
-        scores = self._scores(cloud, vectors, part, np.broadcast_to(items, (len(part), len(items))), at_once)
+        among_all = np.broadcast_to(items, (len(part), len(items)))
+        scores = self._scores(cloud, vectors, part, among_all, self._users_among_all)
         positive = np.take_along_axis(scores, self.positives[part, None] - 1, axis=1)
         untouched = np.ones_like(scores, bool)
         for row, user in enumerate(self.users[part]):

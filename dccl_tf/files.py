@@ -1,9 +1,11 @@
-"""Files that are there as a whole or not at all."""
+"""Files that are there as a whole or not at all, and folders that one process at a time works in."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from device_runtime.file_lock import FileLock, HeldError
 
 
 @contextmanager
@@ -16,6 +18,28 @@ def whole(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone_in(folder: Path, argument: str) -> Iterator[None]:
+    """Holds a folder, made if missing, for as long as the `with` block lasts.
+
+    Args:
+      folder: what two processes must not work in at once.
+      argument: by which the caller knows it, for the error.
+
+    Raises:
+      ValueError: another process works in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FileLock(folder / ".lock")
+    except HeldError:
+        raise ValueError(f"{argument}: another process works in {folder}; wait for it, or name another") from None
+    try:
+        yield
+    finally:
+        lock.close()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from dccl_tf.data.schema import InteractionLog
+from dccl_tf.data.schema import InteractionLog, Span
 from dccl_tf.data.synthetic import Oracle
 from dccl_tf.evaluate import NextEvaluator, UserValues
 from dccl_tf.metrics import by_activity, estimate, paired_estimate
 from dccl_tf.progress import progress
 from dccl_tf.report import ActivityGroup, Case, ProtocolResults, VectorMap
 from dccl_tf.rounds import Outcome
-from dccl_tf.run_config import DcclConfig
+from dccl_tf.run_config import DcclConfig, joined
 
 BASELINE = "DIN, same data"
 MAPPED = 2000  # vectors that t-SNE draws at most
@@ -40,7 +40,7 @@ def protocol_results(
         },
         metric=metric,
         activity=activity_groups(log, {name: judged[name][metric] for name in ("DIN", "DCCL-e")}),
-        vectors=vector_map(log, outcome, config.seed),
+        vectors=vector_map(log, config, outcome),
         case=long_tail_case(log, outcome),
         curves={name: {"loss": one.loss, "validation": one.validation} for name, one in outcome.histories.items()},
         devices=outcome.agreement,
@@ -63,24 +63,25 @@ def activity_groups(log: InteractionLog, values: dict[str, np.ndarray]) -> list[
     ]
 
 
-def vector_map(log: InteractionLog, outcome: Outcome, seed: int) -> VectorMap | None:
+def vector_map(log: InteractionLog, config: DcclConfig, outcome: Outcome) -> VectorMap | None:
     """t-SNE of the devices' vectors, with the main category of what each device learned from (Fig. 7)."""
     from sklearn.manifold import TSNE
     from sklearn.neighbors import NearestNeighbors
 
     active = np.flatnonzero(outcome.devices.samples > 0)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(config.seed)
     active = np.sort(rng.permutation(active)[:MAPPED])
     if not log.catalogue.category_names or len(active) <= 3 * NEIGHBOURS:
         return None
     vectors = outcome.devices.vectors[active].astype(np.float64)
-    main = np.array([_main_category(log, outcome, user) for user in active])
+    seen = joined(outcome.split, "all" if config.memory == "all" else "rounds")
+    main = np.array([_main_category(log, seen, user) for user in active])
     nearest = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(vectors).kneighbors(vectors, return_distance=False)
 
     def purity(names: np.ndarray) -> float:
         return float((names[nearest[:, 1:]] == names[:, None]).mean())
 
-    points = TSNE(random_state=seed, perplexity=min(30, len(active) / 4), init="pca").fit_transform(vectors)
+    points = TSNE(random_state=config.seed, perplexity=min(30, len(active) / 4), init="pca").fit_transform(vectors)
     return VectorMap(
         points=np.round(points, 2).tolist(),
         categories=main.tolist(),
@@ -119,10 +120,9 @@ def long_tail_case(log: InteractionLog, outcome: Outcome) -> Case | None:
     )
 
 
-def _main_category(log: InteractionLog, outcome: Outcome, user: int) -> str:
+def _main_category(log: InteractionLog, seen: Span, user: int) -> str:
     """The most frequent category of what a device has learned from."""
-    rounds = outcome.split.rounds
-    items = log.items[log.offsets[user] + rounds[0].start[user] : log.offsets[user] + rounds[-1].stop[user]]
+    items = log.items[log.offsets[user] + seen.start[user] : log.offsets[user] + seen.stop[user]]
     counts = np.bincount(log.catalogue.categories[items].ravel(), minlength=len(log.catalogue.category_names) + 1)
     return log.catalogue.category_names[int(counts[1:].argmax())] if counts[1:].any() else "none"
 

@@ -8,6 +8,7 @@ What is validated, kept as best and put into the model at the end is the moving 
 themselves go on training.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +91,8 @@ def fit(
 
     Raises:
       ValueError: there is nothing to learn from.
-      FloatingPointError: the loss of an epoch is not finite; the variables are those of the last good epoch.
+      FloatingPointError: an epoch diverged: its loss, or what its last step left, is not finite; the variables are
+        those of the last good epoch.
     """
     if steps < 1:
         raise ValueError(
@@ -122,10 +124,10 @@ def fit(
             if average:
                 average.update(step)
         mean = float(total) / max(float(weight), 1e-12)
-        if not tf.math.is_finite(mean):
+        if not (math.isfinite(mean) and _all_finite(variables)):  # the last step shows in no loss of this epoch
             keeper.restore_best()
             raise FloatingPointError(
-                f"{name}: the loss of epoch {epoch + 1} is {mean}; lower learning_rate (now {config.learning_rate})"
+                f"{name}: epoch {epoch + 1} diverged (loss {mean}); lower learning_rate (now {config.learning_rate})"
             )
         history.loss.append(mean)
         with keeper.judged():
@@ -140,6 +142,10 @@ def fit(
                     tf.summary.scalar("validation", history.validation[-1])
     keeper.restore_best()
     return history
+
+
+def _all_finite(variables: Sequence[keras.Variable]) -> bool:
+    return all(bool(tf.reduce_all(tf.math.is_finite(variable.value))) for variable in variables)
 
 
 def make_train_step(

@@ -108,6 +108,7 @@ def search(
     """
     recipe = recipe_for(model, protocol, **changes)
     what = {"recipe": asdict(recipe), "seed": seed, "log": log_identity(log), "space": SPACE, "coarse": COARSE}
+    what["split"] = split.identity
     file = _TrialFile(path, what)
     judge = evaluators(recipe, log, split, seed)[0]
 

@@ -112,6 +112,20 @@ def load_log(values: flags.FlagValues) -> tuple[InteractionLog, Oracle | None]:
     return filtered, oracle
 
 
+def protocols_of(log: InteractionLog, asked: list[str] | None) -> list[str]:
+    """The protocols that --protocols asks for; by default those that the log has labels for.
+
+    Raises:
+      ValueError: one is no protocol, or needs labels that the log has not.
+    """
+    if asked is None:
+        return ["next"] if log.labels is None else ["next", "liked"]
+    for name in asked or [""]:
+        if name not in ("next", "liked") or (name == "liked" and log.labels is None):
+            raise ValueError(f"protocols: expected 'next', or 'liked' for a log with labels, got {name!r}")
+    return asked
+
+
 def table_columns(values: flags.FlagValues) -> TableColumns:
     """What the flags call the columns of a table."""
     return TableColumns(

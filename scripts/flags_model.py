@@ -9,7 +9,7 @@ from absl import flags
 
 from scripts import programs  # noqa: F401 (sets TensorFlow's environment)
 
-flags.DEFINE_integer("seed", 0, "Of everything that is left to chance.")
+flags.DEFINE_integer("seed", 0, "Of everything that is left to chance.", lower_bound=0, upper_bound=2**32 - 2)
 flags.DEFINE_enum("split", "halves", ["halves", "time"], "Phases of each user, or the same moments for all (A.1).")
 flags.DEFINE_integer("rounds", 1, "Rounds between devices and cloud.", lower_bound=1)
 flags.DEFINE_integer("devices", 100, "Devices that run for real, each round; the fleet simulates all.", lower_bound=0)
@@ -68,7 +68,7 @@ def config(values: flags.FlagValues, protocol: str):  # noqa: ANN201 (a DcclConf
         seed=values.seed,
         metapatch_length=values.metapatch_length,
         bottlenecks=_numbers("bottlenecks", values.bottlenecks),
-        junctions=tuple(map(bool, _numbers("junctions", values.junctions))),
+        junctions=_switches("junctions", values.junctions),
         history_length=values.history_length,
         item_width=values.item_width,
         hidden=_numbers("hidden", values.hidden),
@@ -76,8 +76,8 @@ def config(values: flags.FlagValues, protocol: str):  # noqa: ANN201 (a DcclConf
         negatives=values.negatives,
         batch_positions=values.batch_positions,
         pretraining=replace(defaults.pretraining, **{k: v for k, v in pretraining.items() if v is not None}),
-        incremental=replace(defaults.incremental, epochs=values.round_epochs, learning_rate=values.round_learning_rate),
-        basis=replace(defaults.basis, epochs=values.basis_epochs, learning_rate=values.basis_learning_rate),
+        incremental=_trained("round_", defaults.incremental, values),
+        basis=_trained("basis_", defaults.basis, values),
         beta=values.beta,
         learning=values.learning,
         shared=values.shared,
@@ -141,6 +141,20 @@ def config_of(values: flags.FlagValues, protocol: str, cloud, path: str):  # noq
         other = "liked" if din.history_labels else "next"
         raise ValueError(f"protocol: expected {other}, for which {path} was made, got {protocol}")
     return replace(config(values, protocol), history_length=din.history_length)
+
+
+def _trained(prefix: str, training, values: flags.FlagValues):  # noqa: ANN001, ANN202 (a TrainConfig, as above)
+    """A stage's training by the flags that its prefix begins."""
+    try:
+        return replace(training, **{name: values[prefix + name].value for name in ("epochs", "learning_rate")})
+    except ValueError as error:
+        raise ValueError(f"{prefix}{error}") from None
+
+
+def _switches(name: str, words: list[str]) -> tuple[bool, ...]:
+    if not set(words) <= {"0", "1"}:
+        raise ValueError(f"{name}: expected 0 and 1 separated by commas, got {','.join(words)}")
+    return tuple(word == "1" for word in words)
 
 
 def _numbers(name: str, words: list[str]) -> tuple[int, ...]:

@@ -51,10 +51,7 @@ def _run() -> None:
     plans = _plans(study)
     seeds = _seeds()
     log, _ = flags_data.load_log(values)
-    protocols = _PROTOCOLS.value or (["next"] if log.labels is None else ["next", "liked"])
-    for name in protocols:
-        if name not in ("next", "liked") or (name == "liked" and log.labels is None):
-            raise ValueError(f"protocols: expected 'next', or 'liked' for a log with labels, got {name!r}")
+    protocols = flags_data.protocols_of(log, _PROTOCOLS.value)
     work = Path(_WORK_DIR.value)
     job = study.Study(
         dataset=f"{values.dataset}-{values.max_users}-users" if values.max_users else values.dataset,

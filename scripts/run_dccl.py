@@ -42,40 +42,43 @@ def _run() -> None:
     began = time.perf_counter()
     from dccl_tf import rounds, threads, tuning
     from dccl_tf.data.storage import log_identity
+    from dccl_tf.files import alone_in
     from dccl_tf.findings import protocol_results
     from dccl_tf.report import Results, jsonable, results_table, write_report
 
     values = flags.FLAGS
     log, oracle = flags_data.load_log(values)
     logging.info("%s", log.source)
-    protocols = _PROTOCOLS.value or (["next"] if log.labels is None else ["next", "liked"])
+    protocols = flags_data.protocols_of(log, _PROTOCOLS.value)
     configs = {name: flags_model.config(values, name) for name in protocols}
     threads.suit(values.item_width, values.batch_positions)
     folder = Path(_OUTPUT_DIR.value or f"runs/{values.dataset}-seed{values.seed}")
-    found = {}
-    for name, config in configs.items():
-        logging.info("Protocol %s", name)
-        place = folder / name
-        if _TRIALS.value:
-            found_best = tuning.best(tuning.search_dccl(log, config, _TRIALS.value, folder / f"{name}-trials.jsonl"))
-            configs[name] = config = tuning.configured(config, found_best.settings)
-            logging.info("Trial %d is best: %s", found_best.number, found_best.settings or "the defaults")
-            place = folder / f"{name}-trial{found_best.number}"
-        outcome = rounds.run(log, config, place, log_identity(log))
-        found[name] = protocol_results(log, config, outcome, oracle)
-    results = Results(
-        dataset=values.dataset,
-        source=log.source,
-        counts=log.counts,
-        seed=values.seed,
-        settings=jsonable({name: asdict(config) for name, config in configs.items()}),
-        seconds=round(time.perf_counter() - began, 1),
-        protocols=found,
-        **programs.provenance("dccl-run"),
-    )
-    page = write_report(results, folder)
-    print(f"\n{results_table(results)}\n\nresults: {page} and {page.with_suffix('.json')}")
-    print(f"TensorBoard: tensorboard --logdir {folder}")
+    with alone_in(folder, "output_dir"):
+        found = {}
+        for name, config in configs.items():
+            logging.info("Protocol %s", name)
+            place = folder / name
+            if _TRIALS.value:
+                trials = tuning.search_dccl(log, config, _TRIALS.value, folder / f"{name}-trials.jsonl")
+                best = tuning.best(trials)
+                configs[name] = config = tuning.configured(config, best.settings)
+                logging.info("Trial %d is best: %s", best.number, best.settings or "the defaults")
+                place = folder / f"{name}-trial{best.number}"
+            outcome = rounds.run(log, config, place, log_identity(log))
+            found[name] = protocol_results(log, config, outcome, oracle)
+        results = Results(
+            dataset=values.dataset,
+            source=log.source,
+            counts=log.counts,
+            seed=values.seed,
+            settings=jsonable({name: asdict(config) for name, config in configs.items()}),
+            seconds=round(time.perf_counter() - began, 1),
+            protocols=found,
+            **programs.provenance("dccl-run"),
+        )
+        page = write_report(results, folder)
+        print(f"\n{results_table(results)}\n\nresults: {page} and {page.with_suffix('.json')}")
+        print(f"TensorBoard: tensorboard --logdir {folder}")
 
 
 def cli() -> None:

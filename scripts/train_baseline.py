@@ -29,9 +29,9 @@ _MODEL = flags.DEFINE_enum("model", None, ["mf", "fm", "neumf", "deepfm", "sasre
 _PROTOCOL = flags.DEFINE_enum("protocol", "next", ["next", "liked"], "What the samples are, and how to judge.")
 _SPLIT = flags.DEFINE_enum("split", "halves", ["halves", "time"], "Newest of each user held out, or of the log (A.1).")
 _TRIALS = flags.DEFINE_integer("trials", 0, "Settings to try before; 0: the defaults and the flags.", lower_bound=0)
-_SEED = flags.DEFINE_integer("seed", 0, "Of everything that is left to chance.")
+_SEED = flags.DEFINE_integer("seed", 0, "Of everything that is left to chance.", lower_bound=0, upper_bound=2**32 - 2)
 _OUTPUT_DIR = flags.DEFINE_string(
-    "output_dir", None, "Where everything goes; by default runs/baselines/DATASET-PROTOCOL-MODEL-seedSEED."
+    "output_dir", None, "Where everything goes; by default runs/baselines/DATASET-PROTOCOL[-time]-MODEL-seedSEED."
 )
 # What changes the model's defaults; trials draw some of them anew.
 _CHANGES = (
@@ -56,7 +56,7 @@ def _run() -> None:
     if not _MODEL.value:
         raise ValueError("model: expected one of mf, fm, neumf, deepfm, sasrec, din, got none")
     from dccl_tf import baselines, threads, tuning
-    from dccl_tf.files import write_text
+    from dccl_tf.files import alone_in, write_text
     from dccl_tf.metrics import estimate
     from dccl_tf.report import jsonable
     from dccl_tf.report.numbers import cell
@@ -67,38 +67,40 @@ def _run() -> None:
     log, _ = flags_data.load_log(flags.FLAGS)
     logging.info("%s", log.source)
     split = split_log(log, DcclConfig(protocol=protocol, split=_SPLIT.value))
-    folder = Path(_OUTPUT_DIR.value or f"runs/baselines/{flags.FLAGS.dataset}-{protocol}-{model}-seed{seed}")
-    folder.mkdir(parents=True, exist_ok=True)
-    changes: dict[str, Any] = {flag.name: flag.value for flag in _CHANGES if flag.value is not None}
-    trials: list[tuning.Trial] = []
-    recipe = baselines.recipe_for(model, protocol, **changes)
-    if not _TRIALS.value:  # which try wide models, too
-        threads.suit(baselines.setting_of(recipe, "width"), recipe.batch_positions)
-    if _TRIALS.value:
-        path = folder / "trials.jsonl"
-        trials = tuning.search(model, log, split, protocol, _TRIALS.value, seed, path, **changes)
-        recipe = baselines.changed(recipe, **tuning.best(trials).settings)
-    valid, test = baselines.evaluators(recipe, log, split, seed)
-    baseline, history = baselines.learn(recipe, log, split, seed, valid=valid)
-    values = {name: estimate(value) for name, value in test(baseline).items() if not name.startswith("neg_")}
-    baseline.model.save(folder / "model.keras")
-    result = {
-        "model": model,
-        "dataset": flags.FLAGS.dataset,
-        "protocol": protocol,
-        "seed": seed,
-        "metrics": {name: asdict(value) for name, value in values.items()},
-        "validation": {"metric": valid.selection_metric, "epochs": history.validation, "best": history.best_epoch},
-        "settings": asdict(recipe),
-        "trials": [asdict(trial) for trial in trials],
-        "seconds": round(time.perf_counter() - began, 1),
-        **programs.provenance("dccl-train-baseline"),
-    }
-    write_text(folder / "result.json", json.dumps(jsonable(result), indent=1))
-    print(f"{model}, {protocol}, seed {seed}: best epoch {history.best_epoch + 1} of {len(history.loss)}")
-    for name, value in values.items():
-        print(f"  {name:16} {cell(name, value)}")
-    print(f"results: {folder / 'result.json'}")
+    name = f"{flags.FLAGS.dataset}-{protocol}{'-time' * (_SPLIT.value == 'time')}-{model}-seed{seed}"
+    folder = Path(_OUTPUT_DIR.value or f"runs/baselines/{name}")
+    with alone_in(folder, "output_dir"):
+        changes: dict[str, Any] = {flag.name: flag.value for flag in _CHANGES if flag.value is not None}
+        trials: list[tuning.Trial] = []
+        recipe = baselines.recipe_for(model, protocol, **changes)
+        if not _TRIALS.value:  # which try wide models, too
+            threads.suit(baselines.setting_of(recipe, "width"), recipe.batch_positions)
+        if _TRIALS.value:
+            path = folder / "trials.jsonl"
+            trials = tuning.search(model, log, split, protocol, _TRIALS.value, seed, path, **changes)
+            recipe = baselines.changed(recipe, **tuning.best(trials).settings)
+        valid, test = baselines.evaluators(recipe, log, split, seed)
+        baseline, history = baselines.learn(recipe, log, split, seed, valid=valid)
+        values = {name: estimate(value) for name, value in test(baseline).items() if not name.startswith("neg_")}
+        baseline.model.save(folder / "model.keras")
+        result = {
+            "model": model,
+            "dataset": flags.FLAGS.dataset,
+            "protocol": protocol,
+            "split": _SPLIT.value,
+            "seed": seed,
+            "metrics": {name: asdict(value) for name, value in values.items()},
+            "validation": {"metric": valid.selection_metric, "epochs": history.validation, "best": history.best_epoch},
+            "settings": asdict(recipe),
+            "trials": [asdict(trial) for trial in trials],
+            "seconds": round(time.perf_counter() - began, 1),
+            **programs.provenance("dccl-train-baseline"),
+        }
+        write_text(folder / "result.json", json.dumps(jsonable(result), indent=1))
+        print(f"{model}, {protocol}, seed {seed}: best epoch {history.best_epoch + 1} of {len(history.loss)}")
+        for name, value in values.items():
+            print(f"  {name:16} {cell(name, value)}")
+        print(f"results: {folder / 'result.json'}")
 
 
 def cli() -> None:

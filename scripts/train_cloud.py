@@ -21,6 +21,7 @@ if not __package__:
 
 import hashlib
 import json
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -72,10 +73,13 @@ def main(argv: list[str]) -> int:
 def _run() -> None:
     _check_flags()
     from dccl_tf.distribution import is_chief, lost_workers_told, worker_strategy
+    from dccl_tf.files import alone_in
 
     strategy = worker_strategy()
-    with strategy.scope(), lost_workers_told(strategy):
-        print(_train(chief=is_chief(strategy)))
+    chief = is_chief(strategy)
+    alone = alone_in(Path(_WORK_DIR.value) / _STAGE.value, "work_dir") if _WORK_DIR.value and chief else nullcontext()
+    with strategy.scope(), lost_workers_told(strategy), alone:
+        print(_train(chief))
 
 
 def _check_flags() -> None:

@@ -8,6 +8,7 @@ The zip code is left out: it would single people out. Films that nobody rated ar
 
 import io
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,7 +115,7 @@ class _Files:
             raise ValueError(f"{self.path}: expected a file {name}, got {', '.join(sorted(self._read)[:10]) or 'none'}")
         try:
             text = self._read[name]().decode("utf-8" if header else "latin-1")
-        except (UnicodeDecodeError, zipfile.BadZipFile) as error:
+        except (UnicodeDecodeError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
             raise ValueError(f"{file}: {error}; fetch the file again") from error
         if len(separator) > 1:  # pandas parses a separator of one character ten times faster
             text, separator = text.replace(separator, "\x1f"), "\x1f"

@@ -5,6 +5,7 @@ Interactions of all users lie in flat columns, user after user, each user's olde
 the order of the log. `offsets[u]:offsets[u + 1]` are user u's.
 """
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -124,3 +125,11 @@ class Split:
     valid: Span
     test: Span
     counts: dict[str, int] = field(default_factory=dict)  # positions of each phase, users who have none in it
+
+    @property
+    def identity(self) -> str:
+        """A few digits of a SHA-256, by which one split of a log is told from another."""
+        digest = hashlib.sha256()
+        for span in (self.pretrain, *self.rounds, self.valid, self.test):
+            digest.update(np.stack([span.start, span.stop]).astype(np.int64).tobytes())
+        return digest.hexdigest()[:16]

@@ -82,6 +82,7 @@ def write_details(
     if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
         if not any((folder / name).is_file() for name in ("log.json", "unfinished.json")):
             raise ValueError(f"output: expected a new folder or one with a prepared log, got {folder}; choose another")
+        (folder / "log.json").unlink(missing_ok=True)  # first, so that half a folder never counts as a log
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     words = {
@@ -116,10 +117,16 @@ def read_sequences(folder: str | Path) -> InteractionLog:
 
     Raises:
       FileNotFoundError: there is no such folder.
-      ValueError: it holds no prepared log, or one of another format.
+      ValueError: it holds no prepared log, one of another format, or one that lacks files.
     """
     opened = SequenceFolder(folder)
-    return opened.log_of(opened.batches(), range(opened.words["users"]))
+    log = opened.log_of(opened.batches(), range(opened.words["users"]))
+    if len(log.items) != opened.words["interactions"]:
+        raise ValueError(
+            f"{folder}: expected {opened.words['interactions']:,} interactions as log.json says, got "
+            f"{len(log.items):,}: files of {opened.sequences} are missing; prepare the data again"
+        )
+    return log
 
 
 class SequenceFolder:

@@ -123,9 +123,15 @@ def split_by_time(
       valid: the share that follows; the rest is test.
 
     Raises:
-      ValueError: shares that are not positive or leave nothing for the test; protocol "liked" without labels.
+      ValueError: shares that are not positive or leave nothing for the test; protocol "liked" without labels; a log
+        whose timestamps only order each user's own interactions.
     """
     _check_rounds(rounds)
+    if len(log.users) > 1 and (log.timestamps == np.arange(len(log.items)) - log.offsets[log.owners]).all():
+        raise ValueError(
+            "split: 'time' expects users who share a clock, got timestamps that are places in each user's own "
+            "sequence; use 'halves'"
+        )
     if protocol not in ("next", "liked"):
         raise ValueError(f"protocol: expected 'next' or 'liked', got {protocol!r}")
     if protocol == "liked" and log.labels is None:

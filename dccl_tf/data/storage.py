@@ -3,6 +3,7 @@
 import hashlib
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,13 @@ def save_log(log: InteractionLog, path: str | Path) -> Path:
     return path
 
 
+# What NumPy, zipfile and json raise for a file with wrong bytes in it.
+_DAMAGED = (
+    *(ValueError, LookupError, OSError, EOFError, TypeError, AttributeError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+
+
 def read_log(path: str | Path) -> InteractionLog:
     """Reads what `save_log` wrote, or a folder of `dccl_tf.data.sequence_files`.
 
@@ -70,7 +78,7 @@ def read_log(path: str | Path) -> InteractionLog:
             return _log(arrays, words)
     except FileNotFoundError:
         raise
-    except (ValueError, LookupError, OSError, EOFError, zipfile.BadZipFile, TypeError, AttributeError) as error:
+    except _DAMAGED as error:
         raise ValueError(
             f"{path}: expected a log that prepare_data wrote, got {type(error).__name__}: {error}"
         ) from error

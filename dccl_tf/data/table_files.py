@@ -3,6 +3,7 @@
 import difflib
 import math
 import re
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,7 +56,7 @@ class TableFile:
             raise ValueError(f"{self.path}: {' '.join(str(error).split())}") from error
         except UnicodeDecodeError as error:
             raise ValueError(f"{self.path}: expected UTF-8, got {error}; convert the file") from error
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise ValueError(f"{self.path}: cannot be read ({error})") from error
         if not isinstance(frame.index, pd.RangeIndex):  # pandas takes a field that the header lacks for an index
             raise ValueError(

@@ -47,7 +47,8 @@ def user_auc(users: np.ndarray, labels: np.ndarray, scores: np.ndarray, count: i
 def group_auc(auc: np.ndarray, samples: np.ndarray) -> np.ndarray:
     """Values [U] whose mean over the users that count is GAUC, their AUCs weighted by samples (Zhou et al., 2018).
 
-    So GAUC has intervals and paired differences like every metric that is a mean over users.
+    So GAUC has intervals and paired differences like every metric that is a mean over users: users are weighted around
+    GAUC itself, as a ratio's first-order expansion has it, so that how much they were judged widens no interval.
 
     Args:
       auc: [U], NaN for users to leave out.
@@ -58,8 +59,10 @@ def group_auc(auc: np.ndarray, samples: np.ndarray) -> np.ndarray:
     if (samples < 0).any():
         raise ValueError(f"samples: expected at least 0, got {samples.min()}")
     counts = ~np.isnan(auc) & (samples > 0)
-    mean = samples[counts].mean() if counts.any() else np.nan
-    return np.where(counts, auc * samples / mean, np.nan)
+    if not counts.any():
+        return np.full(auc.shape, np.nan)
+    gauc = np.average(auc[counts], weights=samples[counts])
+    return np.where(counts, gauc + (auc - gauc) * samples / samples[counts].mean(), np.nan)
 
 
 def _tied_ranks(users: np.ndarray, scores: np.ndarray) -> np.ndarray:

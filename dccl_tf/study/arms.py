@@ -91,7 +91,7 @@ def run_dccl(
     valid = run_config.evaluators(log, outcome.split, config)[0]
     facts["validation"] = {name: validation(valid, *model) for name, model in outcome.models().items()}
     if pictured:
-        case, found = findings.long_tail_case(log, outcome), findings.vector_map(log, outcome, config.seed)
+        case, found = findings.long_tail_case(log, outcome), findings.vector_map(log, config, outcome)
         facts |= {"case": case and asdict(case), "map": found and asdict(found)}
     return judged(outcome.evaluator, outcome.models(), facts)
 

@@ -25,6 +25,7 @@ from dccl_tf.study.figures import FigurePlan
 from dccl_tf.study.markdown import PROTOCOLS, table_section
 from dccl_tf.study.page import write_section
 from dccl_tf.study.plans import Plan
+from device_runtime.file_lock import FileLock, HeldError
 
 _ABOUT_A_CELL = ("cell", "seconds", "date", "computed_on")
 Settings = Callable[[Cell], dict[str, Any]]
@@ -56,7 +57,8 @@ class Study:
         return self._folder.is_done(cell, self._settings(cell))
 
     def run(self, cells: Sequence[Cell], job: Job) -> list[str]:
-        """Does every cell that is not done; one that fails is told and left out.
+        """Does every cell that is not done; one that fails is told and left out, one that another process does is left
+        to that.
 
         Returns:
           What failed, a line a cell.
@@ -68,17 +70,28 @@ class Study:
             logging.info("Cell: %s", cell)
             began = time.perf_counter()
             work = self.folder / "running" / self._path(cell).relative_to(self._folder.folder).with_suffix("")
-            work.mkdir(parents=True, exist_ok=True)
+            work.parent.mkdir(parents=True, exist_ok=True)
             try:
+                lock = FileLock(work.with_suffix(".lock"))
+            except HeldError:
+                logging.warning("Another process does this cell: %s", cell)
+                continue
+            try:
+                if self.is_done(cell):  # by another process, since this one looked
+                    continue
+                work.mkdir(exist_ok=True)
                 judged = job(cell, work)
+                seconds = round(time.perf_counter() - began, 1)
+                about = {"seconds": seconds, "date": date.today().isoformat()}
+                about["computed_on"] = f"{os.cpu_count()} CPU cores"
+                self._folder.save(cell, self._settings(cell), judged, **about)
+                shutil.rmtree(work)
             except Exception as error:  # one job's failure must not cost the hours of the others
                 logging.exception("The cell failed: %s", cell)
                 failed.append(f"{cell}: {' '.join(str(error).split())[:300]}")
                 continue
-            seconds = round(time.perf_counter() - began, 1)
-            about = {"seconds": seconds, "date": date.today().isoformat(), "computed_on": f"{os.cpu_count()} CPU cores"}
-            self._folder.save(cell, self._settings(cell), judged, **about)
-            shutil.rmtree(work)
+            finally:
+                lock.close()
             keras.utils.clear_session()  # the graphs of a cell are of no use to the next
             gc.collect()
         return failed
@@ -92,13 +105,21 @@ class Study:
           about: what every file of results tells beside the figures: command, versions.
 
         Returns:
-          The files of results; a plan of which nothing is done writes none.
+          The files of results; a plan of which nothing is done writes none, nor does one whose file holds more seeds.
         """
         collector_of = {name: Collector(self.dataset, name, self.seeds, self.load) for name in PROTOCOLS}
         written = []
         for plan in plans:
+            name = f"{plan.name}-{self.dataset}"
+            path = self.output / "results" / f"{name}.json"
             done = [cell for cell in plan.cells(self.dataset, PROTOCOLS, self.seeds) if self.is_done(cell)]
             if not done:
+                continue
+            if more := sorted(_seeds_in(path) - set(self.seeds)):
+                logging.warning(
+                    "%s is left as it is: it holds seeds %s, too; name all of them, or delete it",
+                    path, ", ".join(map(str, more)),
+                )  # fmt: skip
                 continue
             asked = {*self.protocols, *(cell.protocol for cell in done)}  # the page keeps what was done before
             collectors = [collector for name, collector in collector_of.items() if name in asked]
@@ -109,9 +130,8 @@ class Study:
                 body, data = self._figure(plan, collectors, log)
                 if not data:  # this protocol has nothing to show in it
                     continue
-            name, today = f"{plan.name}-{self.dataset}", date.today().isoformat()
+            today = date.today().isoformat()
             found = {"title": plan.title, "dataset": self.dataset, "source": log.source, "date": today}
-            path = self.output / "results" / f"{name}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             found |= self._made_of(done) | {"protocols": data} | about
             write_text(path, json.dumps(jsonable(found), indent=1, ensure_ascii=False) + "\n")
@@ -161,6 +181,13 @@ class Study:
 
     def _path(self, cell: Cell) -> Path:
         return self._folder.path(cell, self._settings(cell))
+
+
+def _seeds_in(path: Path) -> set[int]:
+    """Of the cells that a file of results was made of."""
+    if not path.exists():
+        return set()
+    return {int(one["cell"].rpartition(" seed ")[2]) for one in json.loads(path.read_text())["cells"]}
 
 
 def _order(section: str) -> tuple[Any, ...]:

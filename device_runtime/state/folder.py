@@ -11,10 +11,10 @@ lock           held while a `Device` is open
 
 import os
 import secrets
-import sys
 from pathlib import Path
 
 from device_runtime.errors import InputError, StateError, StorageError
+from device_runtime.file_lock import FileLock, HeldError
 from device_runtime.log.database import Database
 from device_runtime.log.events import EventLog
 from device_runtime.log.outbox import Outbox
@@ -50,7 +50,11 @@ class StateFolder:
         self.path = Path(path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = _Lock(self.path / "lock")
+            self._lock = FileLock(self.path / "lock")
+        except HeldError as error:
+            raise StateError(
+                f"{self.path}: another device object or process has this state folder open; close it first"
+            ) from error
         except OSError as error:
             raise StorageError(f"{self.path}: cannot be used as a state folder ({error.strerror})") from error
         self.damaged: list[str] = []  # files that were set aside
@@ -189,31 +193,3 @@ def _is_id(value: object) -> bool:
 
 def _described(key: object) -> str:
     return f"{len(key)} bytes" if isinstance(key, (bytes, bytearray)) else type(key).__name__
-
-
-class _Lock:
-    """An open file whose lock the operating system drops when the process ends, however it ends."""
-
-    def __init__(self, path: Path) -> None:
-        self.file = open(path, "a+b")  # noqa: SIM115 (held open for as long as the lock lasts)
-        try:
-            if sys.platform == "win32":
-                import msvcrt
-
-                msvcrt.locking(self.file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self.file.close()
-            raise StateError(
-                f"{path.parent}: another device object or process has this state folder open; close it first"
-            ) from error
-
-    def close(self) -> None:
-        if sys.platform != "win32" and not self.file.closed:
-            import fcntl
-
-            fcntl.flock(self.file, fcntl.LOCK_UN)  # also where a forked child still holds the file open
-        self.file.close()

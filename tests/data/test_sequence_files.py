@@ -95,6 +95,16 @@ def test_an_unfinished_folder_and_another_format_are_refused(folder):
         read_sequences(folder)
 
 
+def test_a_folder_that_lacks_a_file_is_refused(folder, monkeypatch):
+    monkeypatch.setattr("dccl_tf.data.sequence_files._USERS_A_FILE", 10)
+    log, _ = synthetic_log(1, users=20, items=40, mean_length=10)
+    write_sequences(log, folder)
+    (folder / "sequences" / "part-00001.parquet").unlink()
+    left = log.offsets[10]
+    with pytest.raises(ValueError, match=f"expected {len(log.items)} interactions as log.json says, got {left}: files"):
+        read_sequences(folder)
+
+
 def test_a_missing_folder_is_named(folder):
     with pytest.raises(FileNotFoundError, match=r"log\.parquet: there is no such folder"):
         read_sequences(folder)

@@ -126,6 +126,13 @@ def test_time_split_for_next_judges_the_last_of_each_part():
     assert bounds(split.pretrain) == [(0, 5), (0, 1)]
 
 
+def test_time_split_needs_users_who_share_a_clock():
+    owners, places = np.array([0, 0, 0, 1, 1]), np.array([0, 1, 2, 0, 1])
+    log = sorted_log(owners, places + 1, places, places % 2, users=users(2), catalogue=catalogue(3))
+    with pytest.raises(ValueError, match="split: 'time' expects users who share a clock"):
+        split_by_time(log, protocol="next")
+
+
 def test_time_split_needs_something_for_the_test():
     with pytest.raises(ValueError, match="less than 1"):
         split_by_time(by_time(), protocol="next", pretrain=0.5, collaborate=0.4, valid=0.1)

@@ -54,6 +54,22 @@ def test_ids_that_only_a_pickle_could_hold_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_flipped_byte_is_found_or_changes_nothing_that_is_read(tmp_path):
+    log, _ = synthetic_log(1, users=20, items=40, mean_length=10)
+    whole = save_log(log, tmp_path / "log.npz").read_bytes()
+    refused = []
+    for place in range(0, len(whole), max(1, len(whole) // 60)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x55
+        (tmp_path / "damaged.npz").write_bytes(damaged)
+        try:
+            equal(read_log(tmp_path / "damaged.npz"), log)
+        except ValueError as error:
+            refused.append(str(error))
+    assert len(refused) > 30
+    assert all("expected" in words for words in refused)
+
+
 @pytest.mark.parametrize("kind", ["empty", "text", "cut", "other", "pickle", "list", "column lost"])
 def test_a_damaged_or_foreign_file_is_refused(tmp_path, kind):
     path = save_log(log_of([1, 2]), tmp_path / "log.npz")

@@ -312,6 +312,16 @@ def test_lines_of_a_compressed_file_are_counted_whatever_the_case_of_its_name(tm
         load_table(tmp_path / "LOG.CSV.GZ")
 
 
+def test_a_damaged_compressed_file_is_named(tmp_path):
+    whole = gzip.compress((HEADER + "".join(f"{n},{n * 7 % 31},{n}\n" for n in range(500))).encode())
+    for place in range(20, 220, 10):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        (tmp_path / "log.csv.gz").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"log\.csv\.gz"):
+            load_table(tmp_path / "log.csv.gz")
+
+
 def test_an_item_described_twice_is_named(write):
     with pytest.raises(ValueError, match=r"items.csv, line 3, column 'item_id': expected each id once, got '1'"):
         load_table(

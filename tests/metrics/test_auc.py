@@ -67,10 +67,16 @@ def test_what_is_wrong_is_named(arguments, message):
 
 
 def test_the_mean_of_group_auc_weighs_users_by_samples():
-    # Of the two users that count, with 2 samples on average: (1 * 1 + 0.5 * 3) / 4 = 0.625.
+    # Of the two users that count, with 2 samples on average: (1 * 1 + 0.5 * 3) / 4 = 0.625, and around it
+    # 0.375 * 1 / 2 and -0.125 * 3 / 2.
     values = group_auc(np.array([1.0, 0.5, np.nan, 0.7]), np.array([1, 3, 9, 0]))
-    np.testing.assert_allclose(values, [0.5, 0.75, np.nan, np.nan])
+    np.testing.assert_allclose(values, [0.625 + 0.1875, 0.625 - 0.1875, np.nan, np.nan])
     assert np.nanmean(values) == pytest.approx(0.625)
+
+
+def test_users_who_are_all_alike_leave_no_doubt_about_group_auc():
+    found = estimate(group_auc(np.full(50, 0.7), np.arange(1, 51)))
+    assert (found.low, found.high) == pytest.approx((0.7, 0.7))
 
 
 def test_group_auc_of_nobody_counts_nobody():

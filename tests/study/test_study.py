@@ -98,6 +98,31 @@ def test_a_cell_that_fails_is_told_and_the_others_are_done(tmp_path):
     assert [made.is_done(cell) for cell in made.cells([PLAN])] == [False, True]
 
 
+def test_a_cell_that_another_process_does_is_left_to_it(tmp_path):
+    """While one study does a cell a second one is begun: it does the other cell, and the first finds that one done."""
+    first, job, inner = study(tmp_path, (0,)), Job(), Job()
+    cells = first.cells([PLAN])
+
+    def begun_twice(cell: Cell, folder: Path) -> Judged:
+        if cell.job == "job":
+            assert study(tmp_path, (0,)).run(cells, inner) == []
+        return job(cell, folder)
+
+    assert first.run(cells, begun_twice) == []
+    assert (job.done, inner.done) == ([cells[0]], [cells[1]])
+    assert all(map(first.is_done, cells))
+
+
+def test_a_page_of_more_seeds_is_left_as_it_is(tmp_path, caplog):
+    both = study(tmp_path)
+    both.run(both.cells([PLAN]), Job())
+    (path,) = both.write([PLAN], LOG, {})
+    before = path.read_text()
+    assert study(tmp_path, (1,)).write([PLAN], LOG, {}) == []
+    assert path.read_text() == before
+    assert "holds seeds 0, too" in caplog.text
+
+
 def test_a_cell_comes_back_as_it_was_saved(tmp_path):
     cell = Cell("toy", "liked", 3, "dccl")
     values = {"DCCL-m + devices": {"macro_auc/liked": np.array([0.5, np.nan, 1.0], np.float32)}}

@@ -96,6 +96,23 @@ def test_loss_that_is_not_finite_keeps_the_last_good_weights():
     np.testing.assert_array_equal(cloud.din.logit.kernel, before)
 
 
+def test_a_last_step_that_diverges_is_not_judged():
+    """The loss of a step is that of the weights before it. Here it is 0, and its gradient 0 / 0."""
+    cloud, judged = small.cloud(), []
+
+    def loss(batch):
+        logits = cloud(batch)
+        return weighted_sum(tf.sqrt(logits - tf.stop_gradient(logits)), batch["weights"])
+
+    config = TrainConfig(epochs=1, averaging=0)
+    with pytest.raises(FloatingPointError, match=r"epoch 1 diverged .*lower learning_rate"):
+        fit(
+            cloud, cloud.din.trainable_variables, loss, lambda epoch: batches(epoch).take(1), config, steps=1,
+            validate=lambda: judged.append(1) or 0.0,
+        )  # fmt: skip
+    assert not judged
+
+
 def test_two_replicas_equal_one(tmp_path):
     """The row of weight 0 falls to one replica alone: a mean of the replicas' means would differ."""
     program = """

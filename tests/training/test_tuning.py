@@ -46,6 +46,13 @@ def test_every_model_draws_the_same_settings(log, learned, tmp_path):
     assert all(value in tuning.SPACE[name] for trial in mf for name, value in trial.settings.items())
 
 
+def test_trials_of_another_split_are_not_taken(log, learned, tmp_path):
+    search(log, tmp_path / "file", 2)
+    split = split_log(log, DcclConfig(split="time"))
+    with pytest.raises(ValueError, match="holds the trials of a search with another split"):
+        tuning.search("mf", log, split, "next", 2, seed=0, path=tmp_path / "file")
+
+
 def test_a_killed_search_goes_on_where_it_stopped(log, learned, tmp_path):
     whole = search(log, tmp_path / "whole", 5)
     path = tmp_path / "killed"
