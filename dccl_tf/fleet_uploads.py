@@ -9,6 +9,7 @@ import pyarrow as pa
 from pyarrow import compute as pc
 from pyarrow import dataset, parquet
 
+from dccl_tf.files import whole
 from dccl_tf.fleet import FleetVectors
 from dccl_tf.progress import progress
 from dccl_tf.vectors import Ingest, VectorStore
@@ -101,7 +102,8 @@ def read_fleet(path: str | Path) -> Iterable[pa.RecordBatch]:
 
 def write_fleet(path: str | Path, batch: pa.RecordBatch) -> None:
     """Writes one file of what `fleet_batch` made."""
-    parquet.write_table(pa.Table.from_batches([batch]), path)
+    with whole(Path(path)) as file:
+        parquet.write_table(pa.Table.from_batches([batch]), file)
 
 
 def summary(path: str | Path) -> dict[str, float]:
@@ -124,7 +126,7 @@ def load_fleet(path: str | Path, store: VectorStore) -> Counter[str]:
       store: knows the bundles; new devices are registered.
 
     Returns:
-      Receipts by status.
+      Receipts by status, and the rejected ones by reason.
     """
     ingest, receipts = Ingest(store), Counter()
     total = dataset.dataset(str(path), schema=FLEET_SCHEMA, format="parquet").count_rows()
@@ -137,6 +139,13 @@ def load_fleet(path: str | Path, store: VectorStore) -> Counter[str]:
                 bundle, sequence = batch["bundle"][row].as_py(), batch["sequence"][row].as_py()
                 bodies.append(sign(upload_of(bundle, name, devices, row, sequence), keys[name]))
             answers = ingest.receive_many(bodies)
-            receipts.update(dccl_pb2.Receipt.Status.Name(one.status) for one in answers)
+            receipts.update(map(_answer, answers))
             bar.update(len(batch))
     return receipts
+
+
+def _answer(receipt: dccl_pb2.Receipt) -> str:
+    """Its status, or the reason why it is rejected."""
+    if receipt.status == dccl_pb2.Receipt.REJECTED:
+        return dccl_pb2.Reason.Name(receipt.reason)
+    return dccl_pb2.Receipt.Status.Name(receipt.status)

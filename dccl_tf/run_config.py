@@ -27,6 +27,9 @@ DIN_TRAINING = {
 # What simulated devices weigh as teachers at the end: where that raised validation (docs/evaluation.md).
 CLOSING_BETA = {"next": 0.0, "liked": 3.0}
 
+# Settings of a fleet that travel to phones in a manifest's `training`.
+_TRAVEL = ("optimizer", "learning_rate", "epochs", "pull", "heldout_fraction", "gate_margin")
+
 
 @dataclass(frozen=True)
 class DcclConfig:
@@ -114,9 +117,19 @@ class DcclConfig:
 
     def training(self) -> dccl_pb2.Training:
         """The defaults that travel to phones, the same as the fleet's."""
-        names = ("optimizer", "learning_rate", "epochs", "pull", "heldout_fraction", "gate_margin")
-        settings = {name: getattr(self.fleet, name) for name in names}
+        settings = {name: getattr(self.fleet, name) for name in _TRAVEL}
         return dccl_pb2.Training(negatives=self.negatives if self.protocol == "next" else 0, **settings)
+
+    def with_devices_of(self, manifest: dccl_pb2.Manifest) -> "DcclConfig":
+        """The same with devices that do what those with a bundle do: T, B and `training` are its manifest's."""
+        training = manifest.training
+        settings = {name: getattr(training, name) for name in _TRAVEL}
+        return replace(
+            self,
+            fleet=replace(self.fleet, batch=manifest.train_batch, **settings),
+            history_length=manifest.history_length,
+            negatives=training.negatives or self.negatives,  # 0 where the log has labels
+        )
 
 
 def split_log(log: InteractionLog, config: DcclConfig) -> Split:

@@ -2,10 +2,11 @@
 
 import json
 import zipfile
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
-from absl import flags
+from absl import flags, logging
 
 from scripts import programs  # noqa: F401 (sets TensorFlow's environment)
 
@@ -53,6 +54,15 @@ flags.DEFINE_enum("memory", "all", ["all", "rounds"], "What devices train on: th
 flags.DEFINE_float("gate_margin", -0.02, "Held-out log loss that personal must win by; negative: may lose by.")
 flags.DEFINE_enum("device_optimizer", "adam", ["adam", "sgd"], "Of the vector on a device.")
 
+# Flags of how devices train, and what a manifest's `training` calls it.
+_DEVICES = {
+    "device_optimizer": "optimizer",
+    "device_learning_rate": "learning_rate",
+    "device_epochs": "epochs",
+    "pull": "pull",
+    "gate_margin": "gate_margin",
+}
+
 
 def config(values: flags.FlagValues, protocol: str):  # noqa: ANN201 (a DcclConfig, whose module imports TensorFlow)
     """The configuration that the flags ask for."""
@@ -85,14 +95,7 @@ def config(values: flags.FlagValues, protocol: str):  # noqa: ANN201 (a DcclConf
         closing=None,
         closing_beta=defaults.closing_beta if values.closing_beta is None else values.closing_beta,
         memory=values.memory,
-        fleet=replace(
-            defaults.fleet,
-            optimizer=values.device_optimizer,
-            learning_rate=values.device_learning_rate,
-            epochs=values.device_epochs,
-            pull=values.pull,
-            gate_margin=values.gate_margin,
-        ),
+        fleet=replace(defaults.fleet, **{name: values[flag].value for flag, name in _DEVICES.items()}),
         precision=values.precision,
         runtime=values.runtime,
     )
@@ -155,6 +158,18 @@ def _switches(name: str, words: list[str]) -> tuple[bool, ...]:
     if not set(words) <= {"0", "1"}:
         raise ValueError(f"{name}: expected 0 and 1 separated by commas, got {','.join(words)}")
     return tuple(word == "1" for word in words)
+
+
+def config_with_devices_of(values: flags.FlagValues, bundle, config):  # noqa: ANN001, ANN201 (as above)
+    """A `config` whose devices train as a bundle says, but for the flags that were given, which the log tells."""
+    manifest, asked = deepcopy(bundle.manifest), config.training()
+    for flag, name in (_DEVICES | {"negatives": "negatives"}).items():
+        own, shipped = getattr(asked, name), getattr(manifest.training, name)
+        if values[flag].present and own != shipped:
+            shown = f"{shipped:g}" if isinstance(shipped, float) else shipped
+            logging.warning("%s: %s as asked, where %s says %s", flag, values[flag].value, bundle.path, shown)
+            setattr(manifest.training, name, own)
+    return config.with_devices_of(manifest)
 
 
 def _numbers(name: str, words: list[str]) -> tuple[int, ...]:

@@ -40,13 +40,16 @@ def main(argv: list[str]) -> int:
 def _run() -> None:
     if flags_spark.ENGINE.value == "spark":
         return _run_spark()
+    from dccl_tf.data.sequence_files import require_replaceable, write_sequences
+
+    folder = (_OUTPUT.value or "").rstrip("/").endswith(".parquet")
+    if folder:
+        require_replaceable(Path(_OUTPUT.value))
     log, _ = flags_data.load_log(flags.FLAGS)
     print(describe(log))
     if not _OUTPUT.value:
         return
-    if _OUTPUT.value.rstrip("/").endswith(".parquet"):
-        from dccl_tf.data.sequence_files import write_sequences
-
+    if folder:
         path = write_sequences(log, _OUTPUT.value)
     else:
         path = save_log(log, _OUTPUT.value)

@@ -2,12 +2,13 @@
 
   dccl-simulate-fleet --checkpoint=cloud.keras --bundle=bundle --protocol=liked --store=sqlite:///vectors.sqlite
 
---checkpoint is the model that --bundle was exported from. Devices train on each user's whole past up to validation, or
-with --memory=rounds on the second half alone, as in dccl-run. A --store that ends in .parquet gets the vectors as a
-file or folder of Parquet, which dccl-train-cloud takes too.
+--checkpoint is the model that --bundle was exported from. Devices train as its manifest says (--pull and other flags of
+devices that are given count instead, and the log says so), on each user's whole past up to validation, or with
+--memory=rounds on the second half alone, as in dccl-run. A --store that ends in .parquet gets the vectors as a file or
+folder of Parquet, which dccl-train-cloud takes too.
 
-More users than one process can hold: --engine=spark, with the same vectors. All machines must see the log, the
-checkpoint goes to them:
+More users than one process can hold: --engine=spark, with the same vectors. All machines must see the log and the
+vectors, the checkpoint goes to them:
 
   dccl-simulate-fleet --engine=spark --dataset=prepared --interactions=sequences.parquet --checkpoint=cloud.keras \
       --bundle=bundle --protocol=liked --store=vectors.parquet
@@ -27,13 +28,15 @@ from scripts import flags_data, flags_model, flags_spark, programs
 if TYPE_CHECKING:
     from dccl_tf.cloud_model import CloudModel
     from dccl_tf.run_config import DcclConfig
+    from dccl_tf.vectors import VectorStore
     from device_runtime import Bundle
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The .keras file of the shipped cloud model.")
-_BUNDLE = flags.DEFINE_string("bundle", None, "Its bundle.")
+_BUNDLE = flags.DEFINE_string("bundle", None, "Its bundle, which says how devices train.")
 _PROTOCOL = flags.DEFINE_enum("protocol", "next", ["next", "liked"], "What the samples are.")
 _STORE = flags.DEFINE_string("store", "sqlite:///vectors.sqlite", "URL of the vector store, or a new .parquet file.")
 _SEQUENCE = flags.DEFINE_integer("sequence", 1, "Number of these uploads; each new one must be higher.", lower_bound=1)
+_FILTERS = ("min_user_interactions", "min_item_interactions", "max_user_interactions", "max_users")
 
 
 def main(argv: list[str]) -> int:
@@ -46,9 +49,8 @@ def _run() -> None:
         raise ValueError(f"checkpoint, bundle: expected both, got {_CHECKPOINT.value} and {_BUNDLE.value}")
     from device_runtime import Bundle
 
-    store, vectors = _STORE.value, None
-    if store.rstrip("/").endswith(".parquet"):
-        vectors = Path(store)
+    vectors = Path(_STORE.value) if _STORE.value.rstrip("/").endswith(".parquet") else None
+    if vectors:
         if vectors.exists():
             raise ValueError(f"store: expected a new .parquet file, got {vectors}, which exists; delete it first")
         vectors.parent.mkdir(parents=True, exist_ok=True)
@@ -57,21 +59,43 @@ def _run() -> None:
     bundle, cloud = Bundle.open(_BUNDLE.value), flags_model.load_checkpoint(_CHECKPOINT.value)
     check_exported_from(bundle, cloud, _CHECKPOINT.value)
     config = flags_model.config_of(flags.FLAGS, _PROTOCOL.value, cloud, _CHECKPOINT.value)
+    config = flags_model.config_with_devices_of(flags.FLAGS, bundle, config)
+    store = None if vectors else _database(bundle)
     with tempfile.TemporaryDirectory() as folder:
         written = vectors or Path(folder) / "vectors.parquet"
         train = _with_spark if flags_spark.ENGINE.value == "spark" else _in_process
         train(config, cloud, bundle, written, Path(folder))
-        from dccl_tf.fleet_uploads import load_fleet, summary
+        from dccl_tf.fleet_uploads import summary
 
         found = summary(written)
         print(f"devices {found['devices']:,}, gate open on {found['open_gates']:.1%}")
         print(f"held-out log loss: cloud {found['cloud_loss']:.4f}, personal {found['personal_loss']:.4f}")
-        if not vectors:
-            from dccl_tf.vectors import VectorStore
+        if store:
+            _send(written, store)
 
-            opened = VectorStore.open(store)
-            opened.register_bundle(bundle.identity, bundle.manifest.metapatch_length)
-            print(f"uploads: {dict(load_fleet(written, opened))}")
+
+def _database(bundle: "Bundle") -> "VectorStore":
+    """The store, which knows the bundle: opened before hours of training."""
+    from dccl_tf.vectors import VectorStore
+
+    try:
+        store = VectorStore.open(_STORE.value)
+        store.register_bundle(bundle.identity, bundle.manifest.metapatch_length)
+    except ValueError as error:
+        raise ValueError(f"store: {str(error).removeprefix('url: ')}") from error
+    return store
+
+
+def _send(vectors: Path, store: "VectorStore") -> None:
+    from dccl_tf.fleet_uploads import load_fleet
+
+    receipts = load_fleet(vectors, store)
+    print(f"uploads: {dict(receipts)}")
+    if stale := receipts["STALE_SEQUENCE"]:
+        raise ValueError(
+            f"sequence: expected more than each device has sent before, got {_SEQUENCE.value}; the store did not take "
+            f"{stale:,} of {receipts.total():,} vectors, give a higher --sequence"
+        )
 
 
 def _in_process(config: "DcclConfig", cloud: "CloudModel", bundle: "Bundle", output: Path, _: Path) -> None:
@@ -85,16 +109,33 @@ def _in_process(config: "DcclConfig", cloud: "CloudModel", bundle: "Bundle", out
     fleet_uploads.write_fleet(output, fleet_uploads.fleet_batch(bundle.identity, names, devices, _SEQUENCE.value))
 
 
-def _with_spark(config: "DcclConfig", _: "CloudModel", bundle: "Bundle", output: Path, folder: Path) -> None:
-    from dccl_tf.data.sequence_files import write_sequences
+def _with_spark(config: "DcclConfig", cloud: "CloudModel", bundle: "Bundle", output: Path, folder: Path) -> None:
+    from dccl_tf.data.sequence_files import SequenceFolder, write_sequences
     from dccl_tf.spark.fleet import simulate
 
     values = flags.FLAGS
     path = Path(values.interactions or "")
-    if values.dataset != "prepared" or not path.is_dir():
+    prepared = values.dataset == "prepared" and path.is_dir()
+    if not prepared:
         path = write_sequences(flags_data.load_log(values)[0], folder / "log.parquet")
+    elif given := [name for name in _FILTERS if values[name].value is not None]:
+        raise ValueError(
+            f"{', '.join(given)}: --engine=spark reads a prepared folder as it is, expected no filter beside it, "
+            f"got {', '.join(str(values[name].value) for name in given)}; filter with dccl-prepare-data"
+        )
+    log = SequenceFolder(path)
+    cloud.check_made_for(log.catalogue(), log.users(range(1)), _CHECKPOINT.value)
     with flags_spark.session() as spark:
-        simulate(spark, path, _CHECKPOINT.value, bundle.identity, config, output, sequence=_SEQUENCE.value)
+        here = (not prepared and "dataset") or (output.parent == folder and "store")
+        if here and not spark.sparkContext.master.startswith("local"):
+            raise ValueError(
+                f"{here}: a cluster expects --dataset=prepared and a --store, both .parquet folders that all machines "
+                f"see, got --dataset={values.dataset} and --store={_STORE.value}"
+            )
+        simulate(
+            spark, path, _CHECKPOINT.value, bundle.identity, config, output,
+            sequence=_SEQUENCE.value, partitions=flags_spark.PARTITIONS.value,
+        )  # fmt: skip
 
 
 def cli() -> None:

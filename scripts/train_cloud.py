@@ -180,15 +180,24 @@ def _sources(clouds: "list[CloudModel]", log: "InteractionLog") -> "list[Uploads
 
 def _teachers(sources: "list[Uploads]", log: "InteractionLog", config: "DcclConfig") -> "PersonalModels":
     """The personal models of all bundles."""
-    from dccl_tf import run_config
     from dccl_tf.teachers import personal_models
-    from dccl_tf.trust import Trust, replayed
+    from dccl_tf.trust import Trust
 
     trust = Trust(_NORM_CLIP.value, _LEAST_GAIN.value, _CONFIDENCE.value)
     if _REPLAY.value:
-        samples = run_config.device_data(log, config, run_config.split_log(log, config), config.rounds - 1)
-        sources = [replace(one, uploaded=replayed(one.uploaded, one.cloud, samples, config.fleet)) for one in sources]
+        sources = [_replayed(one, path, log, config) for one, path in zip(sources, _BUNDLES.value, strict=True)]
     return personal_models(sources, len(log.users), trust)
+
+
+def _replayed(source: "Uploads", bundle: str, log: "InteractionLog", config: "DcclConfig") -> "Uploads":
+    """The same with losses on what devices of the bundle hold out, as its manifest says."""
+    from dccl_tf.run_config import device_data, split_log
+    from dccl_tf.trust import replayed
+    from device_runtime import Bundle
+
+    config = config.with_devices_of(Bundle.open(bundle).manifest)
+    samples = device_data(log, config, split_log(log, config), config.rounds - 1)
+    return replace(source, uploaded=replayed(source.uploaded, source.cloud, samples, config.fleet))
 
 
 def _work_folder(log: "InteractionLog", config: "DcclConfig", sources: "list[Uploads]", chief: bool) -> Path | None:

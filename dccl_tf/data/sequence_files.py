@@ -79,9 +79,8 @@ def write_details(
       ValueError: something else is in its place.
     """
     folder = Path(folder)
-    if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
-        if not any((folder / name).is_file() for name in ("log.json", "unfinished.json")):
-            raise ValueError(f"output: expected a new folder or one with a prepared log, got {folder}; choose another")
+    require_replaceable(folder)
+    if folder.is_dir() and any(folder.iterdir()):
         (folder / "log.json").unlink(missing_ok=True)  # first, so that half a folder never counts as a log
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -105,6 +104,13 @@ def write_details(
     people = pa.table({"id": pa.array(users.ids), "profile": _lists(users.profile)})
     pq.write_table(people, folder / "users.parquet", row_group_size=ROWS_A_GROUP)
     return folder
+
+
+def require_replaceable(folder: Path) -> None:
+    """Raises ValueError where something is in a folder's place that is neither empty nor a prepared log."""
+    prepared = any((folder / name).is_file() for name in ("log.json", "unfinished.json"))
+    if folder.exists() and not prepared and any(folder.iterdir() if folder.is_dir() else [folder]):
+        raise ValueError(f"output: expected a new folder or one with a prepared log, got {folder}; choose another")
 
 
 def finish(folder: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from pyarrow import dataset
 
 from dccl_tf.data.sequence_files import SequenceFolder
 from dccl_tf.fleet import Fleet, FleetConfig
@@ -52,7 +53,7 @@ def simulate(
 
     Raises:
       FileNotFoundError: there is no such log.
-      ValueError: the log was not prepared, or the split is by moments of the whole log.
+      ValueError: the log was not prepared, the split is by moments of the whole log, or vectors did not come back.
     """
     if config.split != "halves":
         raise ValueError(
@@ -69,13 +70,29 @@ def simulate(
             names = list(map(device_id, part.users.numbers))
             yield fleet_batch(bundle, names, fleet.personalize(data, bar=False), sequence)
 
+    from pyspark.sql import Observation
+    from pyspark.sql import functions as F
+
     frame = spark.read.parquet(str(opened.sequences))
     # Spark parts files by their bytes, and these few bytes are much work.
-    partitions = partitions or max(2 * spark.sparkContext.defaultParallelism, opened.words["users"] // USERS_A_TASK)
-    if frame.rdd.getNumPartitions() < partitions:
-        frame = frame.repartitionByRange(partitions, "user").sortWithinPartitions("user")
-    frame.mapInArrow(train, _spark_schema()).write.parquet(str(output))
+    enough = partitions or max(2 * spark.sparkContext.defaultParallelism, opened.words["users"] // USERS_A_TASK)
+    if partitions or frame.rdd.getNumPartitions() < enough:
+        frame = frame.repartitionByRange(enough, "user").sortWithinPartitions("user")
+    trained = Observation()
+    vectors = frame.mapInArrow(train, _spark_schema()).observe(trained, F.count(F.lit(1)).alias("devices"))
+    vectors.write.parquet(str(output))
+    require_devices(output, trained.get["devices"])
     return Path(output)
+
+
+def require_devices(output: str | Path, trained: int) -> None:
+    """Raises ValueError where this machine sees fewer vectors than tasks have written."""
+    found = dataset.dataset(str(output), schema=FLEET_SCHEMA, format="parquet").count_rows()
+    if found != trained:
+        raise ValueError(
+            f"output: expected the vectors of {trained:,} devices in {output}, got {found:,}; "
+            "name a folder that all machines see under this path"
+        )
 
 
 _LOADED: dict[tuple[str, FleetConfig], Fleet] = {}  # of this process, which does many tasks; one at a time

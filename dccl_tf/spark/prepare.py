@@ -17,7 +17,7 @@ import pyarrow as pa
 from dccl_tf.data import columns as parse
 from dccl_tf.data.columns import Column
 from dccl_tf.data.filters import capped_counts, core, filtered_counts, kept_catalogue, kept_users
-from dccl_tf.data.sequence_files import SUFFIX, finish, write_details
+from dccl_tf.data.sequence_files import SUFFIX, finish, require_replaceable, write_details
 from dccl_tf.data.tables import TableColumns, catalogue_of, distinct, users_of
 from dccl_tf.spark.scan import read_table, scan
 from dccl_tf.spark.sequences import assemble
@@ -61,6 +61,7 @@ def prepare_table(
     columns.require_details(items, users)
     output = Path(output)
     output = output if output.suffix == SUFFIX else output.with_name(output.name + SUFFIX)
+    require_replaceable(output)
     steps = output.with_name(f".steps-{output.name}")
     shutil.rmtree(steps, ignore_errors=True)
     try:

@@ -106,6 +106,13 @@ def test_the_program_ends_with_one_line_on_what_is_wrong(tmp_path):
     assert "line 2, column 'timestamp'" in done.stderr
 
 
+def test_the_program_tells_what_it_may_not_replace_before_it_reads(tmp_path):
+    (tmp_path / "out.parquet").write_text("precious")
+    done = run("--dataset=table", "--interactions=none.csv", f"--output={tmp_path / 'out.parquet'}")
+    assert done.returncode == 1
+    assert "output: expected a new folder or one with a prepared log" in done.stderr
+
+
 def test_the_program_needs_no_tensorflow():
     program = "import sys, scripts.prepare_data; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

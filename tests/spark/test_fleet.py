@@ -11,7 +11,7 @@ from dccl_tf.fleet import FleetConfig
 from dccl_tf.fleet_uploads import load_fleet, summary
 from dccl_tf.real_devices import users_of
 from dccl_tf.run_config import DcclConfig, device_data, split_log, untrained
-from dccl_tf.spark.fleet import simulate
+from dccl_tf.spark.fleet import require_devices, simulate
 from dccl_tf.vectors import VectorStore
 from dccl_tf.vectors.parquet import read_vectors
 
@@ -34,6 +34,7 @@ def test_equal_vectors(spark, tmp_path, protocol):
         spark, write_sequences(log, tmp_path / "log.parquet"), tmp_path / "cloud.keras", BUNDLE, config,
         tmp_path / "vectors.parquet", partitions=3,
     )  # fmt: skip
+    assert len(list(written.glob("part-*"))) == 3
     found = read_vectors(written, BUNDLE)
     users = users_of(found.device_ids)
     assert sorted(users) == list(range(100))
@@ -57,3 +58,9 @@ def test_equal_vectors(spark, tmp_path, protocol):
 def test_moments_of_the_whole_log_are_refused(tmp_path):
     with pytest.raises(ValueError, match="split: expected 'halves' with engine 'spark', got 'time'"):
         simulate(None, tmp_path, tmp_path, BUNDLE, DcclConfig(split="time"), tmp_path / "out")
+
+
+def test_vectors_that_another_machine_keeps_to_itself_are_missed(tmp_path):
+    require_devices(tmp_path, 0)
+    with pytest.raises(ValueError, match=r"output: expected the vectors of 1,000 devices in .*, got 0; name a folder"):
+        require_devices(tmp_path, 1000)

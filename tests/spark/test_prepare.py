@@ -72,6 +72,15 @@ def test_what_is_wrong_is_said_and_leaves_nothing(spark, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
 
 
+def test_what_may_not_be_replaced_is_told_before_anything_runs(tmp_path):
+    (tmp_path / "out.parquet").mkdir()
+    (tmp_path / "out.parquet" / "precious").touch()
+    with pytest.raises(
+        ValueError, match=r"output: expected a new folder or one with a prepared log, got .*out.parquet"
+    ):
+        prepare_table(None, tmp_path / "none.csv", tmp_path / "out")
+
+
 def test_a_missing_column_is_named_before_anything_runs(spark, tmp_path):
     log = tmp_path / "log.csv"
     log.write_text("user_id,item,timestamp\n1,2,3\n")

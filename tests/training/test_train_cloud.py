@@ -1,6 +1,6 @@
 """`dccl-train-cloud`: from a store with vectors of two bundles to the next model."""
 
-import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,6 +19,7 @@ from dccl_tf.vectors import VectorStore
 from dccl_tf.vectors.parquet import write_vectors
 from device_runtime import Bundle
 from export import Sizes, export_bundle
+from tests.one_process import calls_of
 
 SIZES = {"history_length": 6, "metapatch_length": 4, "item_width": 8, "hidden": (12, 8, 8)}
 CONFIG = DcclConfig(protocol="liked", bottlenecks=(3, 3, 3), **SIZES)
@@ -56,50 +57,27 @@ def shipped(log, tmp_path_factory):
     return found | paths
 
 
-# Programs share names of flags, so no two can be imported into one process; this one runs all calls, to load
-# TensorFlow once.
-PROGRAM = """
-import contextlib, io, json, sys
-from absl import flags
-from absl.testing import flagsaver
-from scripts import train_cloud
-told = sys.stdout
-for line in sys.stdin:
-    with contextlib.redirect_stderr(io.StringIO()) as error, contextlib.redirect_stdout(error), flagsaver.flagsaver():
-        flags.FLAGS(["dccl-train-cloud", *json.loads(line)])
-        code = train_cloud.main(["dccl-train-cloud"])
-    told.write(json.dumps([code, error.getvalue()]) + "\\n")
-    told.flush()
-"""
-
-
 @pytest.fixture(scope="module")
 def train(shipped):
     """Calls the program with other flags than those of `shipped`: its model, or its error."""
     sizes = {name: list(value) if isinstance(value, tuple) else value for name, value in SIZES.items()}
     usual = sizes | {"dataset": "prepared", "protocol": "liked", "bottlenecks": [3, 3, 3], "epochs": 1}
     usual |= {"round_epochs": 1, "basis_epochs": 1, "closing_beta": 0.0} | shipped
-    program = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    with calls_of("train_cloud") as program:
 
-    def call(output, **values):
-        words = []
-        for name, value in (usual | values | {"output": output}).items():
-            if isinstance(value, list) and name in ("checkpoint", "bundle"):
-                words += [f"--{name}={one}" for one in value]
-            elif value is not None:
-                words.append(f"--{name}={','.join(map(str, value)) if isinstance(value, list) else value}")
-        program.stdin.write(json.dumps(words) + "\n")
-        program.stdin.flush()
-        code, error = json.loads(program.stdout.readline())
-        if code:
-            raise ValueError(error)
-        return keras.saving.load_model(output)
+        def call(output, **values):
+            words = []
+            for name, value in (usual | values | {"output": output}).items():
+                if isinstance(value, list) and name in ("checkpoint", "bundle"):
+                    words += [f"--{name}={one}" for one in value]
+                elif value is not None:
+                    words.append(f"--{name}={','.join(map(str, value)) if isinstance(value, list) else value}")
+            code, told = program(*words)
+            if code:
+                raise ValueError(told)
+            return keras.saving.load_model(output)
 
-    yield call
-    program.stdin.close()
-    program.wait(60)
+        yield call
 
 
 def test_distillation_goes_on_from_the_last_checkpoint(train, shipped, tmp_path):
@@ -221,6 +199,24 @@ def test_a_work_dir_is_not_continued_with_other_vectors(train, shipped, tmp_path
         train(tmp_path / "2.keras", **values)
 
 
+def test_a_replay_holds_out_what_devices_of_the_bundle_do(train, shipped, tmp_path):
+    """A fifth, on which any vector loses less than 100; or nothing, so that nothing speaks for a vector."""
+    vectors = VectorStore.open(shipped["store"]).newest(Bundle.open(shipped["bundle"][0]).identity)
+    for share in (0.2, 0.0):
+        folder = shutil.copytree(shipped["bundle"][0], tmp_path / f"bundle-{share}")
+        manifest = Bundle.open(folder).manifest
+        manifest.training.heldout_fraction = share
+        (folder / "manifest.pb").write_bytes(manifest.SerializeToString(deterministic=True))
+        write_vectors(tmp_path / "v.parquet", {Bundle.open(folder).identity: vectors})
+        values = {"bundle": [folder], "checkpoint": shipped["checkpoint"][:1], "store": tmp_path / "v.parquet"}
+        values |= {"stage": "distill", "replay": True, "least_gain": -100.0}
+        if share:
+            train(tmp_path / "n.keras", **values)
+            continue
+        with pytest.raises(ValueError, match="expected at least one vector to learn from, got none"):
+            train(tmp_path / "n.keras", **values)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -254,13 +250,40 @@ def test_items_that_a_bundle_does_not_know_are_out_of_its_vocabulary(shipped, lo
     assert found[-1] == len(ids) + 1
 
 
-def test_what_was_shipped_is_judged(shipped):
-    """By `dccl-evaluate`: the gates of these devices are closed, so their personal models are the cloud's."""
-    command = [sys.executable, "-m", "scripts.evaluate", "--dataset=prepared", "--protocol=liked"]
-    command += [f"--{name}={shipped[name]}" for name in ("interactions", "store")]
-    command += [f"--{name}={shipped[name][0]}" for name in ("checkpoint", "bundle")]
-    command += ["--history_length=6", "--metapatch_length=4"]
-    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    cloud, personal = told.split("personal\n")
+@pytest.fixture(scope="module")
+def evaluate(shipped):
+    """Calls `dccl-evaluate` with a checkpoint, a bundle and a store: its exit code, and what it tells."""
+    usual = ["--dataset=prepared", "--protocol=liked", f"--interactions={shipped['interactions']}"]
+    with calls_of("evaluate") as program:
+
+        def call(checkpoint, bundle, store):
+            return program(*usual, f"--checkpoint={checkpoint}", f"--bundle={bundle}", f"--store={store}")
+
+        yield call
+
+
+def test_what_was_shipped_is_judged(evaluate, shipped):
+    """The gates of these devices are closed, so their personal models are the cloud's."""
+    code, told = evaluate(shipped["checkpoint"][0], shipped["bundle"][0], shipped["store"])
+    cloud, personal = told[told.index("cloud\n") :].split("personal\n")
+    assert code == 0
     assert "macro_auc" in cloud
     assert cloud == f"cloud\n{personal}"
+
+
+def test_vectors_are_judged_on_the_model_of_their_bundle_alone(evaluate, shipped):
+    code, told = evaluate(shipped["checkpoint"][1], shipped["bundle"][0], shipped["store"])
+    assert code == 1
+    assert "checkpoint: expected the model that" in told
+
+
+def test_a_store_without_vectors_of_the_bundle_is_told(evaluate, shipped, tmp_path):
+    checkpoint, bundle = shipped["checkpoint"][0], shipped["bundle"][0]
+    identity, other = (Bundle.open(path).identity for path in shipped["bundle"])
+    found = VectorStore.open(shipped["store"]).newest(other)
+    write_vectors(tmp_path / "v.parquet", {other: found})
+    code, told = evaluate(checkpoint, bundle, tmp_path / "v.parquet")
+    assert (code, f"store: expected vectors of {bundle}, got none" in told) == (1, True)
+    write_vectors(tmp_path / "v.parquet", {identity: replace(found, vectors=found.vectors[:, :3])})
+    code, told = evaluate(checkpoint, bundle, tmp_path / "v.parquet")
+    assert (code, f"store: expected vectors of 4 floats, as in {bundle}, got 3" in told) == (1, True)
