@@ -1,8 +1,8 @@
 """What a cell's job trains, and which models of it are judged. What DCCL means in the tables is decided here.
 
 Jobs: a baseline's name ("mf", ..., "din"); "dccl", one run of Algorithm 1 with the models of `Outcome.models`;
-"rounds", a run with several rounds, whose models are judged after each; and "devices", one cloud model and devices that
-train on it in many ways (`device_arms`).
+"rounds", a run with several rounds, whose models are judged after each; and "devices" and "finetuning", one cloud model
+and devices that train on it in many ways (`device_arms`).
 """
 
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ from dccl_tf.study.cells import Cell, Judged
 from dccl_tf.study.device_arms import run_devices
 from dccl_tf.study.plans import NAMES
 from dccl_tf.study.settings import baseline_recipe, dccl_config
-from dccl_tf.study.sweeps import device_arms
+from dccl_tf.study.sweeps import DEVICE_JOBS, device_arms
 
 Model = tuple[Scorer, Vectors | None]
 
@@ -35,8 +35,8 @@ def settings_of(cell: Cell, quick: bool = False) -> dict[str, Any]:
     if cell.job in NAMES:
         return asdict(baseline_recipe(cell, quick)) | {"seed": cell.seed}
     settings = asdict(dccl_config(cell.protocol, cell.seed, cell.changes, quick))
-    if cell.job == "devices":
-        settings["arms"] = {name: asdict(arm) for name, arm in device_arms().items()}
+    if cell.job in DEVICE_JOBS:
+        settings["arms"] = {name: asdict(arm) for name, arm in device_arms(cell.job).items()}
     return settings
 
 
@@ -57,8 +57,8 @@ def run_cell(
     if cell.job in NAMES:
         return _run_baseline(cell, log, folder, quick)
     config = dccl_config(cell.protocol, cell.seed, cell.changes, quick)
-    if cell.job == "devices":
-        return judged(*run_devices(log, config, device_arms(), folder, identity))
+    if cell.job in DEVICE_JOBS:
+        return judged(*run_devices(log, config, device_arms(cell.job), folder, identity))
     if cell.job == "rounds":
         return run_rounds(log, config, folder, identity)
     pictured = config == dccl_config(cell.protocol, cell.seed, quick=quick)

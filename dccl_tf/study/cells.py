@@ -26,7 +26,7 @@ class Cell:
     dataset: str
     protocol: str  # "next" or "liked"
     seed: int
-    job: str  # a baseline's name, "dccl" or "rounds"
+    job: str  # see `arms`
     changes: Changes = ()  # from the job's default settings
 
     def __str__(self) -> str:

@@ -1,8 +1,8 @@
 """Ablations: one setting of DCCL at a time, each value against the fair baseline or, on devices, the cloud model.
 
 A sweep is a list of (label, changes). Changes are dotted names of `DcclConfig`'s fields and their values; what they
-leave alone has a run's defaults. What concerns devices alone is a list of (label, `DeviceArm`) instead: all of those
-share one cell, see `device_arms`. A new ablation is a new entry of SWEEPS or of DEVICE_SWEEPS.
+leave alone has a run's defaults. What concerns devices alone is a list of (label, `DeviceArm`) instead: those share a
+cell (`device_arms`). A new ablation is a new entry of SWEEPS or of DEVICE_SWEEPS.
 """
 
 from collections.abc import Iterable
@@ -92,22 +92,36 @@ def _settings(name: str, *values: float) -> dict[str, DeviceArm]:
     return {str(value): DeviceArm(fleet=((name, value),)) for value in values}
 
 
-_GRID = {"rates": (1e-3, 3e-3, 1e-2), "pulls": (10.0, 100.0, 1000.0)}  # of thousands of parameters
-_GRID_OF_VECTORS = {"rates": (3e-3, 1e-2, 3e-2), "pulls": (40.0, 320.0, 1280.0)}
+@dataclass(frozen=True)
+class DeviceSweep:
+    """One ablation of what devices do, on one cloud model."""
 
-DEVICE_SWEEPS: dict[str, tuple[str, dict[str, DeviceArm]]] = {
-    "device-rate": ("Learning rate on the device", _settings("learning_rate", 0.001, 0.003, 0.01, 0.03, 0.1)),
-    "device-epochs": ("Epochs on the device, at most", _settings("epochs", 1, 3, 10, 30)),
-    "pull": (
-        "Precision of the prior that holds a vector near its start",
-        _settings("pull", 0.0, 40.0, 160.0, 320.0, 1280.0),
+    title: str
+    arms: dict[str, DeviceArm]
+    job: str = "devices"  # whose cell has them, a key of DEVICE_JOBS
+
+
+_GRID = {"rates": (3e-4, 1e-3, 3e-3), "pulls": (100.0, 3000.0)}  # of thousands of parameters
+_GRID_OF_VECTORS = {"rates": (3e-3, 1e-2, 3e-2), "pulls": (40.0, 320.0, 1280.0)}
+# Arms share a cell, and what its cloud model is made with; fine-tuning, which takes hours, has one of its own.
+DEVICE_JOBS: dict[str, Changes] = {"devices": RUN_DEFAULTS, "finetuning": ()}
+
+DEVICE_SWEEPS = {
+    "device-rate": DeviceSweep(
+        "Learning rate on the device", _settings("learning_rate", 0.001, 0.003, 0.01, 0.03, 0.1)
     ),
-    "gate": (
+    "device-epochs": DeviceSweep("Epochs on the device, at most", _settings("epochs", 1, 3, 10, 30)),
+    "pull": DeviceSweep(
+        "Precision of the prior that holds a vector near its start",
+        _settings("pull", 0.0, 40.0, 160.0, 320.0, 1280.0)
+        | {"of nine rates and priors what validation prefers": DeviceArm(**_GRID_OF_VECTORS)},
+    ),
+    "gate": DeviceSweep(
         "Gate: held-out log loss that the personal model must win by (-1000: always open)",
         _settings("gate_margin", 0.02, 0.0, -0.02, -0.05, -1000.0),
     ),
-    "held-out": ("Share of the clicks held out", _settings("heldout_fraction", 0.1, 0.2, 0.4)),
-    "start": (
+    "held-out": DeviceSweep("Share of the clicks held out", _settings("heldout_fraction", 0.1, 0.2, 0.4)),
+    "start": DeviceSweep(
         "Where vectors begin, and what the prior holds them near",
         {
             "U(0, u)": DeviceArm(),
@@ -116,26 +130,27 @@ DEVICE_SWEEPS: dict[str, tuple[str, dict[str, DeviceArm]]] = {
             "random": DeviceArm(start="random"),
         },
     ),
-    "what-learns": (
-        "What a device trains, by the default and with what validation prefers of nine rates and priors",
+    "what-learns": DeviceSweep(
+        "What a device trains (of six rates and priors each, what validation prefers; of the metapatch the default)",
         {
             "metapatch": DeviceArm(),
-            "metapatch, of nine": DeviceArm(**_GRID_OF_VECTORS),
             "all parameters of the patches": DeviceArm(learns="patches", **_GRID),
             "last layer": DeviceArm(learns="last", **_GRID),
             "all layers above the first junction": DeviceArm(learns="head", **_GRID),
         },
+        job="finetuning",
     ),
 }
 
 ABLATIONS = (*SWEEPS, *DEVICE_SWEEPS)
 
 
-def device_arms() -> dict[str, DeviceArm]:
-    """Every arm once, by the name of its model in the cell: "default", or "sweep: label"."""
+def device_arms(job: str) -> dict[str, DeviceArm]:
+    """Every arm of a job once, by the name of its model in the cell: "default", or "sweep: label"."""
     arms = {"default": DeviceArm()}
-    for name, (_, variations) in DEVICE_SWEEPS.items():
-        arms |= {f"{name}: {label}": arm for label, arm in variations.items() if not _is_default(arm)}
+    for name, sweep in DEVICE_SWEEPS.items():
+        if sweep.job == job:
+            arms |= {f"{name}: {label}": arm for label, arm in sweep.arms.items() if not _is_default(arm)}
     return arms
 
 
@@ -145,13 +160,14 @@ def _is_default(arm: DeviceArm) -> bool:
 
 
 def _plan_of_device_sweep(name: str) -> Plan:
-    title, variations = DEVICE_SWEEPS[name]
-    rows = [Row(CLOUD_ALONE, "devices", CLOUD_ALONE, RUN_DEFAULTS)]
-    for label, arm in variations.items():
+    sweep = DEVICE_SWEEPS[name]
+    changes = DEVICE_JOBS[sweep.job]
+    rows = [Row(CLOUD_ALONE, sweep.job, CLOUD_ALONE, changes)]
+    for label, arm in sweep.arms.items():
         shown, model = (f"{label} (default)", "default") if _is_default(arm) else (label, f"{name}: {label}")
-        rows.append(Row(shown, "devices", model, RUN_DEFAULTS))
+        rows.append(Row(shown, sweep.job, model, changes))
     pairs = tuple((row.label, CLOUD_ALONE) for row in rows[1:])
-    return Plan(f"ablation-{name}", f"Ablation: {title}", tuple(rows), pairs)
+    return Plan(f"ablation-{name}", f"Ablation: {sweep.title}", tuple(rows), pairs)
 
 
 def plan_of_sweep(name: str) -> Plan:
