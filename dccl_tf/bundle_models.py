@@ -35,11 +35,11 @@ def check_exported_from(bundle: Bundle, cloud: CloudModel, name: str) -> None:
             f"checkpoint: expected the model that {bundle.path} was exported from, with K, V, T and history labels "
             f"{shipped}, got {name} with {own}"
         )
-    difference = max(_differences(bundle, cloud), default=0.0)
-    if not difference <= TOLERANCE:
+    differences = [*_differences(bundle, cloud)] or [np.nan]  # without a call to compare nothing is known
+    if not all(difference <= TOLERANCE for difference in differences):  # as no NaN is
         raise ValueError(
             f"checkpoint: expected the model that {bundle.path} was exported from, got {name}, which answers otherwise "
-            f"by {difference:.3g}; name checkpoints and bundles in the same order"
+            f"by {np.max(differences):.3g}; name checkpoints and bundles in the same order"
         )
 
 
@@ -47,10 +47,10 @@ def items_of(bundle: Bundle, log: InteractionLog) -> np.ndarray | None:
     """From the log's item numbers to the bundle's, int32 [V + 2]; None where they are the same.
 
     The catalogue may have changed since: an item that the bundle does not know is its out-of-vocabulary one, as on the
-    device.
+    device. Ids are compared as text, so that a log which holds numbers as text means the same items.
 
     Raises:
-      ValueError: the users' profiles have other fields or values than the bundle's.
+      ValueError: the users' profiles have other fields or values than the bundle's, or it knows no item of the log.
     """
     shipped = [(field.name, tuple(field.values)) for field in bundle.manifest.profile]
     own = [(field.name, tuple(field.values)) for field in log.users.fields]
@@ -59,9 +59,14 @@ def items_of(bundle: Bundle, log: InteractionLog) -> np.ndarray | None:
             f"bundle: expected the log's profile fields {_names(own)} with their values in {bundle.path}, "
             f"got {_names(shipped)}; learn without this bundle's vectors"
         )
-    number = {item: position for position, item in enumerate(bundle.vocabulary.ids, start=1)}
-    unknown = len(number) + 1
-    items = np.array([0, *(number.get(item, unknown) for item in log.catalogue.ids.tolist()), unknown], np.int32)
+    number = {str(item): position for position, item in enumerate(bundle.vocabulary.ids, start=1)}
+    unknown, ids = len(number) + 1, log.catalogue.ids.tolist()
+    items = np.array([0, *(number.get(str(item), unknown) for item in ids), unknown], np.int32)
+    if (items[1:] == unknown).all():
+        raise ValueError(
+            f"bundle: expected items of the log, such as {ids[0]!r}, in {bundle.path}, got none of them but, for "
+            f"example, {bundle.vocabulary.ids[0]!r}"
+        )
     return None if np.array_equal(items, np.arange(len(number) + 2)) else items
 
 

@@ -7,6 +7,7 @@ out in builtin operators.
 
 from collections.abc import Callable
 
+import keras
 import tensorflow as tf
 
 Activation = Callable[[tf.Tensor], tf.Tensor]
@@ -44,13 +45,26 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def activation(name: str | Activation) -> Activation:
-    """The activation called `name`; a callable is returned as it is (export then checks its gradient).
+    """The activation called `name`; a function is returned as it is (export then checks its gradient).
 
     Raises:
-      ValueError: the name is unknown.
+      ValueError: the name is unknown, or a model with this function could not be saved and loaded.
     """
-    if callable(name):
-        return name
-    if name not in ACTIVATIONS:
-        raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)} or a callable, got {name!r}")
-    return ACTIVATIONS[name]
+    if name in ACTIVATIONS:
+        return ACTIVATIONS[name]
+    if not callable(name) or not _comes_back(name):
+        raise ValueError(
+            f"activation: expected one of {', '.join(ACTIVATIONS)} or a function that is registered with "
+            f"keras.saving.register_keras_serializable, got {name!r}"
+        )
+    return name
+
+
+def _comes_back(function: Activation) -> bool:
+    """Whether it is the same after it was saved and loaded: some of tf.nn come back as others of keras.activations."""
+    if getattr(function, "__name__", "") == "<lambda>":
+        return False  # of which Keras warns
+    try:
+        return keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(function)) is function
+    except (TypeError, ValueError):
+        return False

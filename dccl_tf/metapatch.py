@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from dccl_tf.arguments import at_least_one
+
 
 class Patch(NamedTuple):
     """Parameters of one bottleneck, with a leading batch axis where theta has one."""
@@ -75,8 +77,11 @@ class MetaPatch(keras.layers.Layer):
                 f"bottlenecks, junctions: expected {len(widths)} values, one for each junction, "
                 f"got {len(bottlenecks)} and {len(junctions)}"
             )
-        if length < 1:
-            raise ValueError(f"length: expected at least 1, got {length}")
+        at_least_one(length=length)
+        if any(on and bottleneck < 1 for bottleneck, on in zip(bottlenecks, junctions, strict=True)):
+            raise ValueError(
+                f"bottlenecks: expected R of at least 1 for each junction with a patch, got {tuple(bottlenecks)}"
+            )
         self.length, self.scale = length, scale
         self.widths, self.bottlenecks, self.junctions = tuple(widths), tuple(bottlenecks), junctions
         self.bases: list[Patch | None] = []

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 import zipfile
 from pathlib import Path
@@ -11,6 +10,9 @@ from pathlib import Path
 from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.schema import Catalogue, Users
 from device_runtime import Bundle, read_operators
+from device_runtime.bundle.bundle import HASHES, check_manifest
+from device_runtime.bundle.vocabulary import Vocabulary
+from device_runtime.errors import BundleError
 from export.certificate import as_json, certify
 from export.convert import ExportError, check_precision, convert
 from export.device_module import DeviceModule, Sizes
@@ -60,20 +62,9 @@ def export_bundle(
     """
     destination, sizes = Path(destination), sizes or Sizes()
     if destination.exists():
-        raise FileExistsError(f"destination: expected a new folder or zip, got {destination}, which exists")
+        raise _taken(destination)
     check_precision(precision)
     _check_fit(cloud, catalogue, users, protocol)
-    module = DeviceModule(cloud, sizes, training.optimizer, precision)
-    model = convert(module, module.functions, precision)
-    subject, checks = certify(Subject(model, cloud, module, sizes, precision, seed))
-    calls = subject.calls
-    outputs = Candidate("tensorflow", delegate=False).run(model, calls)
-    files = {
-        "model.tflite": model,
-        "vocabulary.pb": _vocabulary(catalogue).SerializeToString(),
-        "goldens.pb": as_message(calls, outputs).SerializeToString(deterministic=True),
-        "certificate.json": json.dumps(as_json(checks, precision), indent=1).encode(),
-    }
     config = cloud.din.config
     manifest = dccl_pb2.Manifest(
         schema=SCHEMA,
@@ -88,11 +79,25 @@ def export_bundle(
         profile=[dccl_pb2.ProfileField(name=field.name, values=field.values) for field in users.fields],
         training=training,
         precision=precision,
-        operators=[dccl_pb2.Operator(name=use.name, version=use.version) for use in read_operators(model)],
         oldest_runtime=OLDEST_RUNTIME,
         parent=parent,
-        **{f"{name.split('.')[0]}_sha256": hashlib.sha256(content).digest() for name, content in files.items()},
     )
+    vocabulary = _vocabulary(catalogue)
+    _check_accepted(manifest, vocabulary)
+    module = DeviceModule(cloud, sizes, training.optimizer, precision)
+    model = convert(module, module.functions, precision)
+    subject, checks = certify(Subject(model, cloud, module, sizes, precision, seed, training.learning_rate))
+    calls = subject.calls
+    outputs = Candidate("tensorflow", delegate=False).run(model, calls)
+    files = {
+        "model.tflite": model,
+        "vocabulary.pb": vocabulary.SerializeToString(),
+        "goldens.pb": as_message(calls, outputs).SerializeToString(deterministic=True),
+        "certificate.json": json.dumps(as_json(checks, precision), indent=1).encode(),
+    }
+    manifest.operators.extend(dccl_pb2.Operator(name=use.name, version=use.version) for use in read_operators(model))
+    for name, content in files.items():
+        setattr(manifest, HASHES[name], hashlib.sha256(content).digest())
     _write(destination, files | {"manifest.pb": manifest.SerializeToString(deterministic=True)})
     return Bundle.open(destination)
 
@@ -116,13 +121,29 @@ def _check_fit(cloud: CloudModel, catalogue: Catalogue, users: Users, protocol: 
 
 def _vocabulary(catalogue: Catalogue) -> dccl_pb2.Vocabulary:
     ids = catalogue.ids.tolist()
-    if catalogue.ids.dtype.kind in "iu":
-        return dccl_pb2.Vocabulary(int_ids=ids)
-    return dccl_pb2.Vocabulary(string_ids=ids)
+    try:
+        if catalogue.ids.dtype.kind in "iu":
+            return dccl_pb2.Vocabulary(int_ids=ids)
+        return dccl_pb2.Vocabulary(string_ids=ids)
+    except (TypeError, ValueError) as error:
+        raise ExportError(f"catalogue: expected ids of 64 bits or of text that UTF-8 can hold: {error}") from error
+
+
+def _check_accepted(manifest: dccl_pb2.Manifest, vocabulary: dccl_pb2.Vocabulary) -> None:
+    """What a device would refuse after all the work."""
+    try:
+        check_manifest(manifest)
+        Vocabulary(vocabulary)
+    except BundleError as error:
+        raise ExportError(str(error)) from error
+
+
+def _taken(destination: Path) -> FileExistsError:
+    return FileExistsError(f"destination: expected a new folder or zip, got {destination}, which exists")
 
 
 def _write(destination: Path, files: dict[str, bytes]) -> None:
-    """Makes the destination appear whole or not at all."""
+    """Makes the destination appear whole and as a device takes it, or not at all."""
     destination.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".unfinished-") as temporary:
         whole = Path(temporary, "bundle")
@@ -130,9 +151,17 @@ def _write(destination: Path, files: dict[str, bytes]) -> None:
             with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
                 for name, content in sorted(files.items()):
                     archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
-            os.replace(whole, destination)
         else:
             whole.mkdir()
             for name, content in files.items():
                 (whole / name).write_bytes(content)
-            shutil.move(whole, destination)
+        try:
+            Bundle.open(whole)
+        except BundleError as error:
+            raise ExportError(str(error)) from error
+        try:  # neither call replaces what another export has written meanwhile
+            (os.rename if whole.is_dir() else os.link)(whole, destination)
+        except OSError as error:
+            if destination.exists():
+                raise _taken(destination) from error
+            os.replace(whole, destination)  # for file systems without hard links

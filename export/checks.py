@@ -21,6 +21,10 @@ from export.subject import Call, Subject
 
 STEPS = 20  # training steps that are compared with TensorFlow
 STEPS_AGREE = f"{STEPS} training steps equal TensorFlow's"
+NEAR_FLOAT32 = f"{STEPS} training steps end near those of the float32 model"
+DRIFT = (
+    0.05  # of the way that they go; trained models drift by up to 0.02, those whose rate is too high by 0.4 and more
+)
 LONG = 100  # training steps after which nothing but the vector may have changed
 DIFFERENCES = (2e-3, 5e-4)  # steps of finite differences
 PERTURBED = 4  # entries of the vector that are checked by finite differences
@@ -52,8 +56,7 @@ def of_the_file(subject: Subject) -> Iterator[Check]:
     # LiteRT.js writes the empty output over such an input.
     echoes = ", ".join(outline.echoes)
     yield Check("no output is an input", not echoes, echoes or "none is", "none is")
-    size, least = len(subject.model), subject.weight_bytes
-    most = 2 * least + 1_000_000
+    size, (least, most) = len(subject.model), subject.size_bounds
     yield Check(
         "size of the file against the weights", least <= size <= most, f"{size} bytes", f"{least} to {most} bytes"
     )
@@ -66,6 +69,8 @@ def of_a_runtime(subject: Subject, candidate: Candidate) -> list[Check]:
       RuntimeFailed: the file does not load there, or a call fails.
     """
     probes = [make(subject) for make in PROBES]
+    if subject.precision == "float16":
+        probes.append(_drift(subject))
     wanted = [next(probe) for probe in probes]
     answers = iter(candidate.run(subject.model, [call for calls in wanted for call in calls]))
     checks = []
@@ -150,6 +155,28 @@ def _steps(subject: Subject) -> Probe:
     logits = expected[-1]["logits"].numpy()
     of_logits = _difference(answers[-1]["logits"], logits) / max(1.0, float(np.abs(logits).max()))
     return _bounded(STEPS_AGREE, max(worst, of_logits), subject.tolerance)
+
+
+def _drift(subject: Subject) -> Probe:
+    """Of float16: from one vector, at the rate that ships, against the weights before they were rounded.
+
+    Euclidean lengths, and a share of the way: Adam moves an entry by about the rate whatever its gradient is, so one
+    whose gradient is near 0 may go either way.
+    """
+    rate, functions = subject.learning_rate, subject.unrounded.functions
+
+    def origin(call: Call) -> Arrays:
+        name, inputs = call
+        return {k: v.numpy() for k, v in functions[name](**{k: tf.constant(v) for k, v in inputs.items()}).items()}
+
+    start = origin(subject.call("init"))["vector"]
+    calls = [subject.state(start), *[subject.call("train", learning_rate=[rate])] * STEPS, subject.call("get")]
+    expected = [origin(call) for call in calls][-1]["vector"]
+    answers = yield calls
+    drift, way = answers[-1]["vector"] - expected, float(np.linalg.norm(expected - start))
+    share = float(np.linalg.norm(drift)) / max(way, 1e-12)
+    measured = f"{share:.2%} of the way at rate {rate:g}, {np.abs(drift).max():.1e} in an entry"
+    return Check(NEAR_FLOAT32, share <= DRIFT, measured, f"at most {DRIFT:.0%} of the way")
 
 
 def _repeated(subject: Subject) -> Probe:

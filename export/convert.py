@@ -73,7 +73,9 @@ def check_precision(precision: str) -> None:
 
 
 def _check_inputs(signature: str, function: tf.types.experimental.ConcreteFunction) -> None:
-    for spec in function.structured_input_signature[1].values():
+    for spec in tf.nest.flatten(function.structured_input_signature):  # by position, then by name
+        if not isinstance(spec, tf.TypeSpec):
+            continue  # a Python value, which is part of the graph
         where = f"signature {signature}, input {spec.name}"
         if spec.dtype == tf.string:
             raise ExportError(

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from dccl_tf import vector_optimizer
+from dccl_tf.arguments import at_least_one
 from dccl_tf.cloud_model import CloudModel
 from dccl_tf.exportable import cross_entropy
 from dccl_tf.vector_optimizer import VectorState
@@ -26,9 +27,11 @@ class Sizes:
     train_batch: int = 32  # B of every signature but `infer`
 
     def __post_init__(self) -> None:
-        if self.candidates < 1 or self.train_batch < 1:
+        at_least_one(candidates=self.candidates)
+        if self.train_batch < 2:
             raise ValueError(
-                f"candidates, train_batch: expected at least 1, got {self.candidates} and {self.train_batch}"
+                "train_batch: expected at least 2, since the builtin kernels give a wrong gradient of one row, "
+                f"got {self.train_batch}"
             )
 
 

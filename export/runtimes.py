@@ -63,13 +63,16 @@ class Candidate:
             path = Path(folder, "model.tflite")
             path.write_bytes(model)
             command = [sys.executable, "-m", "device_runtime.bundle.replay", str(path), f"--runtime={self.runtime}"]
-            done = subprocess.run(
-                command if self.delegate else [*command, "--no_delegate"],
-                input=calls.SerializeToString(),
-                capture_output=True,
-                timeout=_SECONDS,
-                cwd=Path(__file__).resolve().parents[1],
-            )
+            try:
+                done = subprocess.run(
+                    command if self.delegate else [*command, "--no_delegate"],
+                    input=calls.SerializeToString(),
+                    capture_output=True,
+                    timeout=_SECONDS,
+                    cwd=Path(__file__).resolve().parents[1],
+                )
+            except subprocess.TimeoutExpired as error:
+                raise RuntimeFailed(f"{self.name}: no answer within {_SECONDS} seconds") from error
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
             raise RuntimeFailed(f"{self.name}: exit status {done.returncode}: {said[-1][:300]}")

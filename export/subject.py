@@ -23,6 +23,7 @@ class Subject:
     sizes: Sizes
     precision: str
     seed: int = 0
+    learning_rate: float = 0.01  # with which devices will train
 
     @property
     def tolerance(self) -> float:
@@ -30,14 +31,16 @@ class Subject:
         return 1e-5 if self.precision == "float32" else 1e-2
 
     @property
-    def weight_bytes(self) -> int:
-        """Bytes that a phone's weights need at least: the folded item table and the matrices above it."""
+    def size_bounds(self) -> tuple[int, int]:
+        """Bytes of the file at least and at most, by the folded item table and the other weights."""
         din = self.cloud.din
         table = (din.config.items + 2) * din.items.width
         inside = {id(variable) for variable in din.items.variables}
         other = sum(int(np.prod(v.shape)) for v in self.cloud.trainable_variables if id(v) not in inside)
-        # Small tensors may be folded into others, so only nine tenths of them are asked for.
-        return int((table + 0.9 * other) * (4 if self.precision == "float32" else 2))
+        width = 4 if self.precision == "float32" else 2
+        # Small tensors may be folded into others, so only nine tenths of them are asked for. The basis, and what else a
+        # gradient passes, stands there in two orders; 1 MB is for the graph.
+        return int((table + 0.9 * other) * width), int((2 * table + 2.3 * other) * width) + 1_000_000
 
     @cached_property
     def reference(self) -> DeviceModule:
@@ -48,6 +51,11 @@ class Subject:
         for variable in rounded.trainable_variables:
             variable.assign(variable.numpy().astype(self.precision).astype(np.float32))
         return DeviceModule(rounded, self.sizes, self.module.optimizer, self.precision)
+
+    @cached_property
+    def unrounded(self) -> DeviceModule:
+        """The module that a float16 file comes from, with the weights that the cloud has trained."""
+        return DeviceModule(self.cloud, self.sizes, self.module.optimizer)
 
     @cached_property
     def calls(self) -> list[Call]:

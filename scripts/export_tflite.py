@@ -23,13 +23,28 @@ if TYPE_CHECKING:
 
 Verdict = tuple[str, bool, str]  # what was checked, whether it passed, details
 
+# Of the flags of the cloud's training: those that act here, and those that must be the checkpoint's if they are given.
+ACTING = (
+    "precision",
+    "seed",
+    "negatives",
+    "pull",
+    "gate_margin",
+    "device_optimizer",
+    "device_learning_rate",
+    "device_epochs",
+)
+TOLD = ("metapatch_length", "bottlenecks", "junctions", "history_length", "item_width", "hidden")
+
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The .keras file of a cloud model (dccl-train-cloud, dccl-run).")
 _OUTPUT = flags.DEFINE_string("output", None, "A new folder, or a new file that ends in .zip.")
 _VERIFY = flags.DEFINE_string("verify", None, "A bundle to check instead: hashes, operators, golden calls.")
 _PROTOCOL = flags.DEFINE_enum("protocol", None, ["next", "liked"], "By default liked if the model takes labels.")
 _CANDIDATES = flags.DEFINE_integer("candidates", 100, "C, items that `infer` scores at once.", lower_bound=1)
 _PARENT = flags.DEFINE_string("parent", None, "The bundle that this model was distilled from, where there is one.")
-_TRAIN_BATCH = flags.DEFINE_integer("train_batch", 32, "B, rows of a training step.", lower_bound=1)
+_TRAIN_BATCH = flags.DEFINE_integer(
+    "train_batch", 32, "B, rows of a training step; of one row kernels give a wrong gradient.", lower_bound=2
+)
 
 
 def main(argv: list[str]) -> int:
@@ -72,18 +87,22 @@ def verify(path: Path) -> None:
 
 def _on_paper(bundle: "Bundle") -> list[Verdict]:
     """What the files say, without running anything."""
-    from device_runtime import read_operators
+    from device_runtime import BundleError, read_operators
+    from device_runtime.upgrade.acceptance import require_certificate
     from export.operator_versions import OLDEST_RUNTIME, too_new
 
     listed = {(one.name, one.version) for one in bundle.manifest.operators}
     use = [(one.name, one.version) for one in read_operators(bundle.model)]
     newer = ", ".join(too_new(use))
-    certified = bundle.certificate.get("checks", [])
-    refused = [check["name"] for check in certified if not check["passed"]] or ([] if certified else ["it is empty"])
+    try:
+        require_certificate(bundle)
+        certified = (True, f"{len(bundle.certificate['checks'])} checks")
+    except BundleError as error:
+        certified = (False, str(error))
     return [
         ("operators as the manifest lists them", set(use) == listed, f"{len(listed)} operators"),
         (f"operators known to {OLDEST_RUNTIME}", not newer, newer),
-        ("checks of the certificate", not refused, ", ".join(refused) or f"{len(certified)} checks"),
+        ("checks of the certificate", *certified),
     ]
 
 
@@ -102,6 +121,7 @@ def _export() -> None:
     from scripts import flags_data, flags_model
 
     values = flags.FLAGS
+    _check_flags(values.flags_by_module_dict()[flags_model.__name__])
     log, _ = flags_data.load_log(values)
     cloud = flags_model.load_checkpoint(_CHECKPOINT.value)
     protocol = _PROTOCOL.value or ("liked" if cloud.din.config.history_labels else "next")
@@ -124,6 +144,15 @@ def _export() -> None:
     print(f"wrote {bundle.path} ({bundle.size:,} bytes), identity {bundle.identity.hex()}")
 
 
+def _check_flags(of_training: list[flags.Flag]) -> None:
+    """Raises ValueError for a flag of the cloud's training, which would change nothing."""
+    for flag in of_training:
+        if flag.present and flag.name not in ACTING + TOLD:
+            device = f"device_{flag.name}"
+            meant = f"; a device's is --{device}" if device in ACTING else ""
+            raise ValueError(f"{flag.name}: expected flags of an export, got one of the cloud's training{meant}")
+
+
 def _identity(path: str) -> bytes:
     from device_runtime import Bundle
     from device_runtime.errors import DeviceError
@@ -138,12 +167,12 @@ def cli() -> None:
     """The console command `dccl-export`."""
     import sys
 
-    modules: list[str] = []
-    if not any(word.startswith(("--verify", "-verify")) for word in sys.argv):
-        from scripts import flags_data, flags_model  # they need pandas, which --verify does without
+    if any(word.startswith(("--verify", "-verify")) for word in sys.argv):
+        programs.start(main, __name__)
+    else:
+        from scripts import flags_data, flags_model  # noqa: F401 (they need pandas, which --verify does without)
 
-        modules = [flags_data.__name__, flags_model.__name__]
-    programs.start(main, __name__, *modules)
+        programs.start(main, __name__, flags_data.__name__, shown=ACTING)
 
 
 if __name__ == "__main__":

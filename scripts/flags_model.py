@@ -123,27 +123,39 @@ def load_checkpoint(path: str):  # noqa: ANN201 (a CloudModel, whose module impo
 
     if not Path(path).is_file():
         raise ValueError(f"checkpoint: expected the .keras file of a cloud model, got {path}, where there is none")
-    cloud = keras.saving.load_model(path)
+    try:
+        cloud = keras.saving.load_model(path)
+    except Exception as error:  # a damaged file raises several kinds, and one of an unknown class others
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ValueError(f"checkpoint: expected the .keras file of a cloud model, got {path}: {said}") from error
     if not isinstance(cloud, CloudModel):
         raise ValueError(f"checkpoint: expected a cloud model, got a {type(cloud).__name__} in {path}")
     return cloud
 
 
 def config_of(values: flags.FlagValues, protocol: str, cloud, path: str):  # noqa: ANN001, ANN201 (as above)
-    """As `config`, with the history length of a checkpoint.
+    """As `config`, with the sizes of a checkpoint.
 
     Raises:
       ValueError: a flag asks for another one, or the protocol's samples do not fit the model.
     """
-    din = cloud.din.config
-    if values["history_length"].present and values.history_length != din.history_length:
-        raise ValueError(
-            f"history_length: expected {din.history_length}, as {path} was made with, got {values.history_length}"
-        )
+    asked, din, patch = config(values, protocol), cloud.din.config, cloud.metapatch
+    made = {name: getattr(din, name) for name in ("history_length", "item_width", "hidden")}
+    made |= {"metapatch_length": patch.length, "bottlenecks": patch.bottlenecks, "junctions": patch.junctions}
+    for name, own in made.items():
+        if values[name].present and getattr(asked, name) != own:
+            raise ValueError(
+                f"{name}: expected {_word(own)}, as {path} was made with, got {_word(getattr(asked, name))}"
+            )
     if din.history_labels != (protocol == "liked"):
         other = "liked" if din.history_labels else "next"
         raise ValueError(f"protocol: expected {other}, for which {path} was made, got {protocol}")
-    return replace(config(values, protocol), history_length=din.history_length)
+    return replace(asked, **made)
+
+
+def _word(value: int | tuple[int, ...]) -> str:
+    """As it is written behind a flag."""
+    return ",".join(str(int(number)) for number in value) if isinstance(value, tuple) else str(value)
 
 
 def _trained(prefix: str, training, values: flags.FlagValues):  # noqa: ANN001, ANN202 (a TrainConfig, as above)

@@ -5,7 +5,7 @@ import logging as python_logging
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date
 from typing import Any
 
@@ -22,13 +22,20 @@ PLACES = ("--data_dir", "--work_dir", "--output_dir", "--output")  # flags that 
 python_logging.getLogger("tensorflow").setLevel(python_logging.ERROR)  # it warns of every new shape of a batch
 
 
-def start(main: Callable[[list[str]], int | None], module: str, *flag_modules: str, words: bool = False) -> None:
+def start(
+    main: Callable[[list[str]], int | None],
+    module: str,
+    *flag_modules: str,
+    shown: Iterable[str] = (),
+    words: bool = False,
+) -> None:
     """Runs a program as a console command.
 
     Args:
       main: takes the words of the command line, returns the exit code.
       module: `__name__` of the program, whose docstring is the help's beginning.
       *flag_modules: names of other modules whose flags its `--help` shows.
+      shown: single flags of further modules that it shows too.
       words: whether the command line may hold words among the flags.
     """
     # absl's --help shows the docstring and flags of the program that was started: the console command's stub.
@@ -36,6 +43,8 @@ def start(main: Callable[[list[str]], int | None], module: str, *flag_modules: s
     for name in (module, *flag_modules):
         for flag in flags.FLAGS.flags_by_module_dict().get(name, ()):
             flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+    for name in shown:
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
     flags.FLAGS.set_gnu_getopt(words)
     app.run(main)
 

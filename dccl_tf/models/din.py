@@ -40,13 +40,20 @@ class DinConfig:
     heads: int = 2
     attention: str = "dot"  # or "activation_unit"
     hidden: tuple[int, ...] = (64, 32, 32)
-    activation: Any = "relu"  # a name of `exportable.ACTIVATIONS`, or a callable
+    activation: Any = "relu"  # a name of `exportable.ACTIVATIONS`, or a function that Keras can save
     dropout: float = 0.2
 
     def __post_init__(self) -> None:
         at_least_one(items=self.items, history_length=self.history_length)
-        if len(self.hidden) < 2:
-            raise ValueError(f"hidden: expected at least 2 layers, got {self.hidden}")
+        at_least_one(item_width=self.item_width, heads=self.heads)
+        if len(self.hidden) < 2 or min(self.hidden) < 1:
+            raise ValueError(f"hidden: expected widths of at least 1 for 2 layers or more, got {self.hidden}")
+        width = self.item_width + (self.category_width if self.categories else 0)
+        if width % self.heads:
+            raise ValueError(
+                f"item_width: expected an item's vector of a width that {self.heads} heads divide, got {width} "
+                f"({self.item_width} and {width - self.item_width} for categories)"
+            )
         if not self.profile_sizes:
             raise ValueError("profile_sizes: expected at least one field (a constant one will do), got none")
         a_share(dropout=self.dropout)
@@ -216,6 +223,8 @@ class Din(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Din":
         fields = {key: tuple(v) if isinstance(v, list) else v for key, v in config.pop("config").items()}
+        if isinstance(fields["activation"], dict):  # a function, as Keras saves it
+            fields["activation"] = keras.saving.deserialize_keras_object(fields["activation"])
         return cls(DinConfig(**fields), **config)
 
 

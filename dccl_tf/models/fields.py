@@ -37,8 +37,8 @@ class UserFields(keras.layers.Layer):
     def fields(self) -> int:
         return 1 + len(self.profile_sizes)
 
-    def call(self, users: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
-        """users int32 [B] and profile int32 [B, P] to rows [B, 1 + P, width]."""
+    def call(self, users: tf.Tensor, profile: tf.Tensor | None = None) -> tf.Tensor:
+        """users int32 [B] and profile int32 [B, P], which only its fields need, to rows [B, 1 + P, width]."""
         rows = tf.gather(tf.convert_to_tensor(self.ids), users)[:, None, :]
         if not self.profile_sizes:
             return rows

@@ -31,6 +31,6 @@ class Mf(Recommender):
         self.dropout = ByteDropout(dropout)
 
     def score(self, inputs: Inputs, candidates: tf.Tensor, training: bool) -> tf.Tensor:
-        user = self.user_fields(inputs["users"], inputs["profile"])[:, 0]  # [B, D + 1]
+        user = self.user_fields(inputs["users"], inputs.get("profile"))[:, 0]  # [B, D + 1]
         items = self.item_fields(candidates)[..., 0, :]  # [B, S, C, D + 1]
         return self.bias + biased_product(user, items, self.dropout, training)

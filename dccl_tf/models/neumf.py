@@ -46,7 +46,7 @@ class NeuMf(Recommender):
         self.width = width
 
     def score(self, inputs: Inputs, candidates: tf.Tensor, training: bool) -> tf.Tensor:
-        user = self.user_fields(inputs["users"], inputs["profile"])[:, 0]  # [B, 2D]
+        user = self.user_fields(inputs["users"], inputs.get("profile"))[:, 0]  # [B, 2D]
         items = self.item_fields(candidates)[..., 0, :]  # [B, S, C, 2D]
         products = user[:, None, None, : self.width] * items[..., : self.width]
         deep = self.tower(user[:, self.width :], items[..., self.width :], training=training)

@@ -55,7 +55,7 @@ class Bundle:
         path = _as_path(path)
         files = _read(path, [MANIFEST, *HASHES])
         manifest = _parse(dccl_pb2.Manifest(), MANIFEST, files[MANIFEST])
-        _check_manifest(manifest)
+        check_manifest(manifest)
         for name, field in HASHES.items():
             _check_hash(path / name, files[name], getattr(manifest, field))
         items = _parse(dccl_pb2.Vocabulary(), "vocabulary.pb", files["vocabulary.pb"])
@@ -171,7 +171,8 @@ def _parse(message: AnyMessage, name: str, content: bytes) -> AnyMessage:
     return message
 
 
-def _check_manifest(manifest: dccl_pb2.Manifest) -> None:
+def check_manifest(manifest: dccl_pb2.Manifest) -> None:
+    """Raises BundleError for sizes, a protocol or training defaults that no device takes."""
     if manifest.schema != SCHEMA:
         raise BundleError(
             f"{MANIFEST}: expected schema {SCHEMA}, got {manifest.schema}; "

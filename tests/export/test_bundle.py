@@ -1,5 +1,7 @@
 """A bundle on the disk: whole or not at all, the same for the same model, opened and replayed by a device."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,8 +9,13 @@ from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.schema import Catalogue
 from device_runtime import Bundle, load_runtime, replay_goldens
 from export import CertificateError, ExportError, Sizes
-from tests.export.conftest import SIZES, exported
+from export.bundle import _write
+from tests.export.conftest import SIZES, exported, training
 from tests.models import small
+
+
+def with_ids(ids) -> Catalogue:
+    return replace(small.catalogue(), ids=ids)
 
 
 def test_manifest_says_what_the_model_is(bundle):
@@ -47,6 +54,24 @@ def test_existing_destination_is_left_alone(bundle, cloud):
     assert sorted(file.name for file in bundle.path.iterdir()) == before
 
 
+@pytest.mark.parametrize("name", ["bundle", "bundle.zip"])
+def test_of_two_exports_to_one_place_the_first_stays(bundle, tmp_path, name):
+    files = {file.name: file.read_bytes() for file in bundle.path.iterdir()}
+    _write(tmp_path / name, files)
+    with pytest.raises(FileExistsError, match="destination: expected a new folder or zip"):
+        _write(tmp_path / name, files | {"later": b"nested or in its place"})
+    assert Bundle.open(tmp_path / name).identity == bundle.identity
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+    assert name == "bundle.zip" or sorted(file.name for file in (tmp_path / name).iterdir()) == sorted(files)
+
+
+def test_what_no_device_opens_is_not_written(bundle, tmp_path):
+    files = {file.name: file.read_bytes() for file in bundle.path.iterdir()}
+    with pytest.raises(ExportError, match=r"vocabulary\.pb: expected SHA-256"):
+        _write(tmp_path / "bundle", files | {"vocabulary.pb": b""})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_failed_certificate_writes_nothing(tmp_path, monkeypatch):
     cloud = small.cloud()
     for tensor in cloud.metapatch.trainable_variables:
@@ -61,11 +86,37 @@ def test_failed_certificate_writes_nothing(tmp_path, monkeypatch):
     [
         ({"protocol": "other"}, "protocol"),
         ({"users": small.users().__class__(np.arange(2), np.zeros((2, 1), np.int32), small.FIELDS[:1])}, "users"),
+        ({"catalogue": with_ids(np.arange(100, 100 + small.V).astype(str))}, "made for others.* id types"),
+        ({"training": training(epochs=0)}, "training with a positive learning_rate and epochs .*, got 0.05.*, 0, "),
+        ({"training": training(optimizer="lamb")}, "training.optimizer adam or sgd, got 'lamb'"),
     ],
 )
-def test_what_does_not_fit_the_model_is_named(tmp_path, cloud, change, message):
+def test_what_does_not_fit_is_named_before_it_is_converted(tmp_path, cloud, monkeypatch, change, message):
+    monkeypatch.setattr("export.bundle.convert", None)
     with pytest.raises(ExportError, match=message):
         exported(tmp_path / "bundle", cloud, **change)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (np.zeros(small.V, np.int64), "each item id once"),
+        (np.full(small.V, 2**63, np.uint64), "catalogue: expected ids of 64 bits"),
+    ],
+)
+def test_ids_that_no_device_takes_are_named_before_it_is_converted(tmp_path, monkeypatch, ids, message):
+    monkeypatch.setattr("export.bundle.convert", None)
+    model = small.cloud()
+    model.data = ""  # made by hand, for items that are not known
+    with pytest.raises(ExportError, match=message):
+        exported(tmp_path / "bundle", model, catalogue=with_ids(ids))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_row_is_no_batch():
+    with pytest.raises(ValueError, match=r"train_batch: expected at least 2, since .* wrong gradient .*, got 1"):
+        Sizes(train_batch=1)
 
 
 def test_model_without_a_patch_is_refused(tmp_path):

@@ -1,5 +1,7 @@
 """Files that run and are wrong fail their certificate (hostile rows X3 to X5, X7, X9)."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -9,11 +11,11 @@ from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.schema import Catalogue
 from device_runtime import load_runtime
 from export.certificate import CertificateError, certify
-from export.checks import STEPS_AGREE, Check, of_the_file
+from export.checks import NEAR_FLOAT32, STEPS_AGREE, Check, of_a_runtime, of_the_file
 from export.convert import convert
 from export.device_module import DeviceModule
 from export.operator_versions import too_new
-from export.runtimes import Candidate, installed
+from export.runtimes import Candidate, RuntimeFailed, installed
 from export.subject import Subject
 from tests.export.conftest import SIZES, exported
 from tests.models import small
@@ -91,6 +93,19 @@ def test_dropped_weights_fail_by_infer_and_by_size():  # X3
     with pytest.raises(CertificateError) as error:
         certify(one, HERE)
     assert {"infer equals Keras", "size of the file against the weights"} <= failed(error.value.checks)
+
+
+def test_a_model_of_little_but_its_basis_has_a_sound_size():
+    """The basis stands in the file twice: 32 * (256 * 64 * 2 + 64 + 256) values and half as many of the second patch,
+    32 * (128 * 64 * 2 + 64 + 128), 4 bytes each."""
+    cloud = CloudModel.for_data(
+        small.catalogue(), small.users(), length=32, bottlenecks=(64, 64), hidden=(256, 128), history_length=small.T
+    )
+    basis = 4 * 32 * (256 * 64 * 2 + 64 + 256 + 128 * 64 * 2 + 64 + 128)
+    one = subject(cloud)
+    found = {check.name: check for check in of_the_file(one)}
+    assert len(one.model) > 2 * basis > 2 * 0.9 * basis + 1_000_000
+    assert found["size of the file against the weights"].passed
 
 
 class WithKerasOptimizer(DeviceModule):
@@ -176,7 +191,7 @@ def test_dropout_of_the_cloud_is_off_in_the_file(bundle, cloud):  # X5: the fixt
 def test_float16_trains_on_every_installed_runtime(tmp_path, cloud):  # X7
     half = exported(tmp_path / "half", cloud, precision="float16")
     names = [check["name"] for check in half.certificate["checks"] if check["name"].startswith("20 training steps")]
-    assert len(names) == len(installed())
+    assert len(names) == 2 * len(installed())  # against the rounded weights and against those before
     one = subject(cloud, model=b"-")
     _, init = one.call("init")
     _, train = one.call("train", learning_rate=[1e-3])
@@ -190,6 +205,16 @@ def test_float16_trains_on_every_installed_runtime(tmp_path, cloud):  # X7
     assert 0 < np.abs(vectors[0] - vectors[1]).max() < 1e-3
 
 
+def test_float16_steps_that_end_far_from_float32_s_fail(cloud):  # X7: as of rounding that changes the model
+    module = DeviceModule(cloud, SIZES, precision="float16")
+    one = subject(cloud, module, precision="float16")
+    assert NEAR_FLOAT32 not in failed(of_a_runtime(one, HERE[0]))
+    other = small.cloud(seed=1)
+    one = replace(one)
+    one.__dict__["unrounded"] = DeviceModule(other, SIZES)
+    assert failed(of_a_runtime(one, HERE[0])) == {NEAR_FLOAT32}
+
+
 @pytest.mark.parametrize(("precision", "wide"), [("float32", True), ("float16", False)])
 def test_float16_table_is_never_widened_as_a_whole(cloud, precision, wide):
     module = DeviceModule(cloud, SIZES, precision=precision)
@@ -197,6 +222,12 @@ def test_float16_table_is_never_widened_as_a_whole(cloud, precision, wide):
     tensors = [tensor for graph in range(len(module.functions)) for tensor in interpreter.get_tensor_details(graph)]
     table = [small.V + 2, cloud.din.items.width]
     assert any(t["dtype"] == np.float32 and t["shape"].tolist() == table for t in tensors) == wide
+
+
+def test_a_runtime_that_hangs_has_failed(cloud, monkeypatch):
+    monkeypatch.setattr("export.runtimes._SECONDS", 0.01)
+    with pytest.raises(RuntimeFailed, match=r"ai-edge-litert: no answer within 0\.01 seconds"):
+        Candidate("ai-edge-litert", delegate=True).run(b"-", [])
 
 
 def test_outputs_of_one_shape_are_told_apart_by_name(bundle):  # X9

@@ -1,5 +1,6 @@
 """What cannot be exported is refused before a file is written, in words (hostile rows X1, X2, X6, X8, X10)."""
 
+import keras
 import pytest
 import tensorflow as tf
 
@@ -11,7 +12,11 @@ from tests.models import small
 
 @pytest.mark.parametrize(
     ("activation", "node"),
-    [(tf.nn.relu, "ReluGrad"), (tf.nn.elu, "EluGrad"), (tf.nn.leaky_relu, "LeakyRelu/LeakyReluGrad")],
+    [
+        (keras.activations.relu, "ReluGrad"),
+        (keras.activations.elu, "EluGrad"),
+        (keras.activations.leaky_relu, "LeakyRelu/LeakyReluGrad"),
+    ],
 )
 def test_stock_gradient_above_a_patch_is_named_with_its_layers(tmp_path, activation, node):  # X1
     cloud = small.cloud(activation=activation)
@@ -26,7 +31,7 @@ def test_stock_gradient_above_a_patch_is_named_with_its_layers(tmp_path, activat
 
 def test_gelu_above_a_patch_is_named(tmp_path):  # X1
     with pytest.raises(ExportError, match=r"Erfc? \(from layer_1/.*, layer_2/.*\) is not a TFLite builtin"):
-        exported(tmp_path / "bundle", small.cloud(activation=tf.nn.gelu))
+        exported(tmp_path / "bundle", small.cloud(activation=keras.activations.gelu))
 
 
 class Module(tf.Module):
@@ -68,8 +73,10 @@ def test_slice_of_the_vector_is_named():  # X2
 )
 def test_inputs_that_break_runtimes_are_named(spec, message):
     module = Module(lambda module, x: {"x": tf.identity(x)})
-    with pytest.raises(ExportError, match=message):
-        convert(module, module.functions(x=spec))
+    by_position = tf.function(lambda x: {"x": tf.identity(x)}).get_concrete_function(spec)
+    for functions in (module.functions(x=spec), {"train": by_position}):
+        with pytest.raises(ExportError, match=message):
+            convert(module, functions)
 
 
 @pytest.mark.parametrize("precision", ["int8", "float64", "bfloat16"])

@@ -107,6 +107,19 @@ def test_din_alone_is_saved_and_loaded(tmp_path):
     np.testing.assert_allclose(keras.saving.load_model(tmp_path / "din.keras")(batch), cloud(batch), atol=1e-6)
 
 
+@keras.saving.register_keras_serializable(package="tests")
+def wave(x):
+    return tf.sin(x)
+
+
+def test_an_activation_that_keras_can_save_comes_back(tmp_path):
+    cloud, batch = small.cloud(activation=wave), small.packed()
+    cloud.save(tmp_path / "cloud.keras")
+    for again in (cloud.copy(), keras.saving.load_model(tmp_path / "cloud.keras")):
+        assert again.din.config == cloud.din.config
+        np.testing.assert_array_equal(again(batch), cloud(batch))
+
+
 def test_missing_labels_are_named():
     with pytest.raises(ValueError, match="history_labels"):
         small.cloud(history_labels=True)(small.packed())
@@ -124,9 +137,15 @@ def test_history_of_a_wrong_length_is_named():
         ({"items": 0}, "items"),
         ({"history_length": 0}, "history_length"),
         ({"hidden": (4,)}, "hidden"),
+        ({"hidden": (4, 0)}, "hidden"),
+        ({"item_width": 0}, "item_width"),
+        ({"item_width": 33}, "item_width.* 2 heads divide, got 33"),
+        ({"item_width": 32, "categories": 3, "category_width": 5}, r"item_width.* got 37 \(32 and 5 for categories\)"),
         ({"profile_sizes": ()}, "profile_sizes"),
         ({"dropout": 1.0}, "dropout"),
         ({"activation": "rleu"}, "activation"),
+        ({"activation": lambda x: x}, "activation: .*register_keras_serializable"),
+        ({"activation": tf.nn.gelu}, "activation: .*register_keras_serializable"),  # Keras gives back its own
     ],
 )
 def test_bad_configuration_is_named(choice, message):

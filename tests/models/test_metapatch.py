@@ -54,6 +54,12 @@ def test_junctions_can_be_switched_off():  # Table 4
     assert len(metapatch.trainable_variables) == 4
 
 
+def test_a_bottleneck_of_no_width_is_named_where_there_is_a_patch():
+    MetaPatch(length=2, widths=(5, 4), bottlenecks=(2, 0), junctions=(True, False))
+    with pytest.raises(ValueError, match=r"bottlenecks: expected R of at least 1 .*, got \(2, 0\)"):
+        MetaPatch(length=2, widths=(5, 4), bottlenecks=(2, 0))
+
+
 def test_gradient_at_the_start_is_not_zero():
     """A device starts at U(0, u): there every junction's patch, weights included, must pull on the vector."""
     cloud, batch = small.cloud(), small.packed()

@@ -12,7 +12,7 @@ def test_one_logit_by_hand():
     model.bias.assign(0.5)
     model.user_fields.ids.assign([[1.0, 2.0, 0.25], [0.0, 0.0, 0.0]])  # vector (1, 2), bias 0.25
     model.item_fields.ids.assign([[9.0, 9.0, 9.0], [3.0, -1.0, 4.0], [9.0, 9.0, 9.0]])  # vector (3, -1), bias 4
-    logits = model({"users": np.array([0]), "profile": np.zeros((1, 1), np.int32), "candidates": np.array([[1, 2]])})
+    logits = model({"users": np.array([0]), "candidates": np.array([[1, 2]])})
     np.testing.assert_allclose(logits, [[0.5 + 0.25 + 4.0 + (3.0 - 2.0), 0.5 + 0.25]])  # item 2 is no item
 
 

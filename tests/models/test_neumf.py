@@ -13,3 +13,5 @@ def test_logits_equal_the_formula():
         (u,), (i,) = contract.user_rows(model.user_fields, user, profile), contract.item_rows(model.item_fields, item)
         both = np.concatenate([u[:6] * i[:6], contract.tower(model.tower, u[6:], i[6:])])
         np.testing.assert_allclose(logits[place], contract.dense(model.logit, both)[0], atol=1e-5)
+    read = {name: batch[name] for name in ("users", "candidates")}
+    np.testing.assert_array_equal(model(read), logits)

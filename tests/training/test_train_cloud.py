@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dccl_tf import real_devices
-from dccl_tf.bundle_models import items_of
+from dccl_tf.bundle_models import check_exported_from, items_of
 from dccl_tf.data.storage import save_log
 from dccl_tf.data.synthetic import synthetic_log
 from dccl_tf.fleet import FleetVectors
@@ -248,6 +248,23 @@ def test_items_that_a_bundle_does_not_know_are_out_of_its_vocabulary(shipped, lo
     found = items_of(bundle, replace(log, catalogue=replace(log.catalogue, ids=ids)))
     np.testing.assert_array_equal(found[:5], [0, 2, 1, len(ids) + 1, 4])
     assert found[-1] == len(ids) + 1
+
+
+def test_ids_as_text_are_the_bundle_s_numbers(shipped, log):
+    bundle = Bundle.open(shipped["bundle"][0])
+    assert items_of(bundle, replace(log, catalogue=replace(log.catalogue, ids=log.catalogue.ids.astype(str)))) is None
+    with pytest.raises(ValueError, match=rf"bundle: expected items of the log, such as {10**6 + 1}, .* got none of"):
+        items_of(bundle, replace(log, catalogue=replace(log.catalogue, ids=10**6 + log.catalogue.ids)))
+
+
+def test_a_model_whose_answers_are_no_numbers_made_no_bundle(shipped):
+    bundle, cloud = Bundle.open(shipped["bundle"][0]), keras.saving.load_model(shipped["checkpoint"][0])
+    check_exported_from(bundle, cloud, "0.keras")
+    with pytest.raises(ValueError, match=r"got 0\.keras, which answers otherwise by nan"):  # it was asked nothing
+        check_exported_from(replace(bundle, files=bundle.files | {"goldens.pb": b""}), cloud, "0.keras")
+    cloud.din.logit.bias.assign([np.nan])
+    with pytest.raises(ValueError, match=r"got 0\.keras, which answers otherwise by nan"):
+        check_exported_from(bundle, cloud, "0.keras")
 
 
 @pytest.fixture(scope="module")

@@ -47,11 +47,19 @@ def test_a_golden_that_this_runtime_does_not_repeat_fails(bundle_path, tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("checks", "reason"),
-    [([], "it is empty"), ([{"name": "gate 0", "passed": False}, {"name": "infer", "passed": True}], "gate 0")],
+    ("certificate", "reason"),
+    [
+        ({"checks": []}, "got none"),
+        ({"checks": [{"name": "gate 0", "passed": False}, {"name": "infer", "passed": True}]}, "got 'gate 0' failed"),
+        ({"checks": [{"name": "gate 0", "passed": "no"}]}, "got 'gate 0' failed"),
+        ({"checks": [{}]}, "got None failed"),
+        ({"checks": ["x"]}, "got 'x' failed"),
+        ([], "got none"),
+        (None, "got none"),
+    ],
 )
-def test_a_certificate_that_was_not_passed_fails(bundle_path, tmp_path, capsys, checks, reason):
-    content = json.dumps({"checks": checks}).encode()
+def test_a_certificate_that_was_not_passed_fails(bundle_path, tmp_path, capsys, certificate, reason):
+    content = json.dumps(certificate).encode()
     with pytest.raises(ValueError, match="checks of the certificate"):
         export_tflite.verify(with_file(bundle_path, tmp_path / "other", "certificate.json", content))
     assert reason in capsys.readouterr().out
