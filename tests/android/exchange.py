@@ -74,6 +74,8 @@ def write(folder: Path) -> None:
         facts = live(device)
         shutil.copy(folder / "device" / "state.bin", folder / "state.bin")
         (folder / "upload.bin").write_bytes(device.upload())
+    shutil.copytree(folder / "device", folder / "begun")  # for Kotlin to go on with
+    with Device.open(folder / "device") as device:
         device.upgrade(successor(BUNDLE, folder / "successor"))
         facts["vector_after_upgrade"] = device.vector
     life = dccl_pb2.GoldenCall(signature="life", outputs=to_tensors(facts), tolerance=TOLERANCE)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from device_runtime import Device
 from device_runtime.state.device_state import DeviceState, load_state
 from protos import dccl_pb2
 from protos.signing import verify
-from tests.android.exchange import BUNDLE, DEVICE_ID, KEY, PROFILE
+from tests.android.exchange import DEVICE_ID, KEY, PROFILE
 
 FOLDER = Path(os.environ.get("DCCL_ANDROID_EXCHANGE", "nowhere"))
 
@@ -42,12 +43,34 @@ def test_kotlin_arrives_at_pythons_vector(made_by_kotlin):
     assert (made_by_kotlin.gate, made_by_kotlin.samples) == (ours.gate, ours.samples)
 
 
-def test_a_device_begun_in_kotlin_goes_on_in_python(made_by_kotlin, tmp_path):
-    for name in ("state.bin", "device.id", "device.key"):
-        shutil.copy(FOLDER / "kotlin" / "device" / name, tmp_path / name)
-    with Device.open(tmp_path, BUNDLE) as device:
-        assert (device.opening.how, device.device_id) == ("resumed", DEVICE_ID)
+def test_a_folder_begun_in_kotlin_goes_on_in_python(made_by_kotlin, tmp_path):
+    home = shutil.copytree(FOLDER / "kotlin" / "device", tmp_path / "device")
+    with Device.open(home) as device:
+        assert (device.opening.how, device.device_id, device.history_size) == ("resumed", DEVICE_ID, 60)
         np.testing.assert_array_equal(device.vector, made_by_kotlin.current.vector)
+        assert device.upload() == (FOLDER / "kotlin" / "upload.bin").read_bytes()
+        assert device.state["uploads_waiting"] == 1
+
+
+def test_a_folder_that_went_on_in_kotlin_comes_back(tmp_path):
+    home = shutil.copytree(FOLDER / "kotlin" / "continued", tmp_path / "device")
+    with Device.open(home) as device:
+        assert (device.opening.how, device.history_size) == ("resumed", 61)
+        assert device.upload() == (FOLDER / "upload.bin").read_bytes()
+        device.log(102)
+        assert device.personalize().samples > 0
+
+
+def test_both_make_the_same_tables():
+    kotlin, python = (
+        sqlite3.connect(FOLDER / name / "samples.sqlite").execute("SELECT sql FROM sqlite_master ORDER BY name")
+        for name in ("kotlin/device", "begun")
+    )
+    assert [_plain(sql) for (sql,) in kotlin] == [_plain(sql) for (sql,) in python]
+
+
+def _plain(sql: str | None) -> str:
+    return " ".join((sql or "").split())
 
 
 def test_an_upload_made_by_kotlin_is_pythons_but_for_the_last_bits():

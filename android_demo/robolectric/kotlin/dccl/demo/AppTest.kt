@@ -12,7 +12,9 @@ import android.widget.ListView
 import android.widget.TextView
 import dccl.android.PersonalizeJob
 import dccl.android.UploadJob
+import dccl.core.RawId
 import dccl.core.SignatureRunner
+import dccl.core.StateError
 import dccl.core.Transport
 import dccl.jvm.LiteRtRunner
 import java.io.File
@@ -22,6 +24,7 @@ import java.util.concurrent.CountDownLatch
 import java.util.concurrent.TimeUnit
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertNotEquals
+import org.junit.Assert.assertThrows
 import org.junit.Assert.assertTrue
 import org.junit.Before
 import org.junit.Test
@@ -133,6 +136,8 @@ class AppTest {
         assertEquals(listOf("queued"), app.device.uploads.map { it.status })
         assertTrue(inside.text(R.id.facts).contains("queued"))
         inside.press(R.id.forget)
+        assertEquals(emptyList<Any>(), app.device.uploads)
+        assertEquals(app.data.people[0].profile, app.device.state.profile)
         assertEquals(0L, app.device.sampleCount)
         assertEquals(app.data.people[0].past.size.toLong(), app.device.historySize)
     }
@@ -146,6 +151,31 @@ class AppTest {
         app.person = app.data.people[0]
         assertTrue(vector.contentEquals(app.device.vector))
         assertEquals("resumed", app.device.opening.how)
+    }
+
+    @Test
+    fun `nothing of a user who is forgotten stays in the files of Android's SQLite`() {
+        app.demoDevice().play()
+        app.device.upload()
+        val home = File(app.noBackupFilesDir, "dccl/${app.data.people[0].name}")
+        fun uploads() = home.walk().filter {
+            it.name.startsWith("samples.sqlite") && it.readText(Charsets.ISO_8859_1).contains(app.device.deviceId)
+        }
+        assertEquals(true, uploads().any())
+        app.device.forget()
+        assertEquals(false, uploads().any())
+    }
+
+    @Test
+    fun `a device that was closed says so`() {
+        open<MoviesActivity>()
+        val device = app.device
+        app.person = app.data.people[1] // closes the first one's device
+        app.device
+        val error = assertThrows(StateError::class.java) { device.log(RawId(1)) }
+        assertTrue(error.message!!.endsWith("closed; open the device again"))
+        assertThrows(StateError::class.java) { device.uploads }
+        assertThrows(StateError::class.java) { device.forget() }
     }
 
     @Test

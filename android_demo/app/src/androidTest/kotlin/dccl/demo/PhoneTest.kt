@@ -24,7 +24,8 @@ class PhoneTest {
     @Test
     fun thePhoneLearns() {
         app.person = app.data.people[0]
-        val device = app.demoDevice().apply { forget() }
+        app.forget()
+        val device = app.demoDevice()
         val report = device.play(60)
         assertEquals(60L, device.personalizer.sampleCount)
         assertTrue(report.steps > 0 && report.personalLoss!!.isFinite())

@@ -62,6 +62,16 @@ open class DemoApp :
         return DemoDevice(personalizer, data, person).also { opened = it }
     }
 
+    /** Forgets the chosen person's device, which begins again with their profile and past when it is next used. */
+    @Synchronized
+    fun forget() {
+        demoDevice().personalizer.run {
+            forget()
+            close()
+        }
+        opened = null
+    }
+
     protected open fun runner(model: File): SignatureRunner = InterpreterRunner(model)
 
     /** A real app gets its key from the cloud's registration; the demo makes one up, once. */

@@ -50,13 +50,6 @@ class DemoDevice(val personalizer: Personalizer, private val data: DemoData, val
     /** Trains the vector, for two seconds at most. */
     fun learn(): Report = personalizer.personalize(shouldStop = timeBudget(seconds = 2.0)).also { report = it }
 
-    /** Begins again, with the person's past. */
-    fun forget() {
-        personalizer.forget()
-        personalizer.remember(person.past)
-        report = null
-    }
-
     private fun upcoming(): List<Interaction> {
         val unmet = personalizer.rank(candidates, excludeHistory = true).mapTo(HashSet()) { it.item }
         return person.future.filter { it.item in unmet }

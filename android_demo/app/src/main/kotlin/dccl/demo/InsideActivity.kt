@@ -15,7 +15,7 @@ class InsideActivity : Activity() {
         setContentView(R.layout.inside)
         findViewById<Button>(R.id.train).setOnClickListener { refresh { it.learn() } }
         findViewById<Button>(R.id.upload).setOnClickListener { refresh(::upload) }
-        findViewById<Button>(R.id.forget).setOnClickListener { refresh { it.forget() } }
+        findViewById<Button>(R.id.forget).setOnClickListener { refresh { app.forget() } }
     }
 
     override fun onResume() {
@@ -29,7 +29,10 @@ class InsideActivity : Activity() {
     }
 
     private fun refresh(work: (DemoDevice) -> Unit) {
-        app.background({ work(it).run { it.facts() to it.personalizer.vector } }) { (facts, vector) ->
+        app.background({ device ->
+            work(device)
+            app.demoDevice().run { facts() to personalizer.vector } // another object once forgotten
+        }) { (facts, vector) ->
             val width = facts.maxOf { it.first.length }
             findViewById<TextView>(R.id.facts).text =
                 facts.joinToString("\n") { (name, value) -> "${name.padEnd(width)}  $value" }

@@ -87,6 +87,9 @@ class AndroidDatabase(private val path: String) : SqlDatabase {
         )
     } catch (error: SQLiteException) {
         throw StorageError("$path: cannot be read or written (${error.message}); nothing was changed", error)
+    } catch (error: IllegalStateException) { // what the framework throws once it is closed
+        if (database.isOpen) throw error
+        throw StateError("$path: closed; open the device again", error)
     }
 
     private companion object {

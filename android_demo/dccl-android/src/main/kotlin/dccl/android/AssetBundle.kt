@@ -6,7 +6,8 @@ import dccl.core.BundleError
 import java.io.File
 
 /**
- * The bundle that the app ships in its assets, unpacked into its files once for each installed version of the app.
+ * The bundle that the app ships in its assets, unpacked into its files once for each installed version of the app. A
+ * device copies it, so those of earlier versions can go.
  *
  * @param asset the zip's name; give it `noCompress` in Gradle if it is large, it is compressed already.
  * @throws BundleError the zip is damaged.

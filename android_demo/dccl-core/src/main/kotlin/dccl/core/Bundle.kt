@@ -8,6 +8,7 @@ import java.io.File
 import java.io.FileInputStream
 import java.io.IOException
 import java.io.InputStream
+import java.io.RandomAccessFile
 import java.security.MessageDigest
 import java.util.zip.ZipException
 import java.util.zip.ZipInputStream
@@ -22,7 +23,8 @@ class Bundle private constructor(
     val identity: ByteString,
     val manifest: Dccl.Manifest,
     val vocabulary: Vocabulary,
-    private val goldenBytes: ByteArray
+    private val goldenBytes: ByteArray,
+    private val certificateBytes: ByteArray
 ) {
     /**
      * The model's file, verified again this moment; the runtime may map it, so it must stay as it is.
@@ -35,8 +37,17 @@ class Bundle private constructor(
     /** Calls to replay on a fresh runner. */
     val goldens: Dccl.Goldens by lazy { parse("goldens.pb") { Dccl.Goldens.parseFrom(goldenBytes) } }
 
+    /** certificate.json, parsed. Throws BundleError if it is not JSON. */
+    internal val certificate: Any?
+        get() = try {
+            Json.read(String(certificateBytes))
+        } catch (error: IllegalArgumentException) {
+            throw BundleError("certificate.json: not JSON (${error.message}); export the bundle again", error)
+        }
+
     companion object {
         private const val SCHEMA = 1
+        private val PROTOCOLS = listOf("next", "liked")
         private const val MANIFEST = "manifest.pb"
         private const val MODEL = "model.tflite"
         private val FILES = listOf(MANIFEST, MODEL, "vocabulary.pb", "certificate.json", "goldens.pb")
@@ -60,7 +71,7 @@ class Bundle private constructor(
             checkHash("$folder/$MODEL", sha256(File(folder, MODEL)), manifest.modelSha256)
             fun verified(name: String, expected: ByteString) =
                 read(File(folder, name)).also { checkHash("$folder/$name", sha256(it), expected) }
-            verified("certificate.json", manifest.certificateSha256)
+            val certificate = verified("certificate.json", manifest.certificateSha256)
             val goldens = verified("goldens.pb", manifest.goldensSha256)
             val items = verified("vocabulary.pb", manifest.vocabularySha256)
             val vocabulary =
@@ -70,34 +81,52 @@ class Bundle private constructor(
                     "vocabulary.pb: expected ${manifest.items} items, got ${vocabulary.size}; export the bundle again"
                 )
             }
-            return Bundle(folder, ByteString.copyFrom(sha256(bytes)), manifest, vocabulary, goldens)
+            return Bundle(folder, ByteString.copyFrom(sha256(bytes)), manifest, vocabulary, goldens, certificate)
         }
 
         /**
          * Unpacks a bundle's zip, as it came from the network or the app's assets, into a new folder and verifies it
-         * there; the folder appears whole or not at all.
+         * there; the folder appears whole or not at all. A device copies what it takes, so it may go afterwards.
          *
          * @throws BundleError as [open] does, and if the stream is not a zip.
          * @throws StorageError the folder cannot be written.
          */
-        fun unpack(zip: InputStream, folder: File): Bundle {
-            val fresh = File(folder.path + ".new")
-            fresh.deleteRecursively()
+        fun unpack(zip: InputStream, folder: File): Bundle = make(folder) { fresh ->
             try {
-                if (!fresh.mkdirs()) throw StorageError("$fresh: cannot be made; free some space or use another folder")
                 ZipInputStream(zip).use { archive ->
                     generateSequence { archive.nextEntry }.filter { it.name in FILES }.forEach { entry ->
                         File(fresh, entry.name).outputStream().use { archive.copyTo(it) }
                     }
                 }
-                open(fresh)
-                folder.deleteRecursively()
-                if (!fresh.renameTo(folder)) throw StorageError("$folder: cannot be written; use another folder")
-                return open(folder)
             } catch (error: ZipException) {
                 throw BundleError("bundle: not a whole zip (${error.message}); fetch it again", error)
             } catch (error: EOFException) {
                 throw BundleError("bundle: not a whole zip (${error.message}); fetch it again", error)
+            }
+        }
+
+        /**
+         * Copies a bundle into a new folder, which appears whole or not at all.
+         *
+         * @throws BundleError its files are no longer what they were when it was opened.
+         * @throws StorageError the folder cannot be written.
+         */
+        internal fun copy(bundle: Bundle, folder: File): Bundle = make(folder) { fresh ->
+            FILES.forEach { File(bundle.folder, it).copyTo(File(fresh, it)) }
+            checkHash("${bundle.folder}/$MANIFEST", sha256(File(fresh, MANIFEST)), bundle.identity)
+        }
+
+        private fun make(folder: File, fill: (File) -> Unit): Bundle {
+            val fresh = File(folder.path + ".new")
+            fresh.deleteRecursively()
+            try {
+                if (!fresh.mkdirs()) throw StorageError("$fresh: cannot be made; free some space or use another folder")
+                fill(fresh)
+                fresh.listFiles().orEmpty().forEach { file -> RandomAccessFile(file, "rw").use { it.fd.sync() } }
+                open(fresh)
+                folder.deleteRecursively()
+                if (!fresh.renameTo(folder)) throw StorageError("$folder: cannot be written; use another folder")
+                return open(folder)
             } catch (error: IOException) {
                 throw StorageError("$folder: cannot be written (${error.message}); what was there is intact", error)
             } finally {
@@ -167,6 +196,12 @@ class Bundle private constructor(
             }
             if (manifest.profileCount == 0) {
                 throw BundleError("$MANIFEST: expected at least one profile field, got none; export the bundle again")
+            }
+            if (manifest.protocol !in PROTOCOLS) {
+                throw BundleError(
+                    "$MANIFEST: expected the protocol ${PROTOCOLS.joinToString(" or ")}, got " +
+                        "\"${manifest.protocol}\"; use a version of this library that knows it"
+                )
             }
             val training = manifest.training
             val sound = training.optimizer in listOf("adam", "sgd") &&

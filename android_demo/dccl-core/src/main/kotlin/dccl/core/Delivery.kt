@@ -23,11 +23,14 @@ internal class Answer(val bytesSent: Int, val receipt: Dccl.Receipt?, private va
     val detail: String get() = if (status == "rejected") "${receipt!!.reason}: ${receipt.detail}" else problem
 }
 
-/** Sends a body once. */
-internal fun deliver(body: ByteArray, transport: Transport): Answer = try {
+/** Sends the body of the upload of a number once, and believes only a receipt of that upload. */
+internal fun deliver(body: ByteArray, sequence: Long, transport: Transport): Answer = try {
     val receipt = Dccl.Receipt.parseFrom(transport.post(body))
+    // A body that the cloud could not read has no number to answer with.
+    val named = receipt.sequence == sequence ||
+        (receipt.status == Dccl.Receipt.Status.REJECTED && receipt.sequence == 0L)
     val known = receipt.status != Dccl.Receipt.Status.UNKNOWN && receipt.status != Dccl.Receipt.Status.UNRECOGNIZED
-    Answer(body.size, receipt, if (known) "" else "the answer was a receipt of no known status")
+    if (named && known) Answer(body.size, receipt, "") else Answer(body.size, null, "no receipt of this upload came")
 } catch (error: InvalidProtocolBufferException) {
     Answer(body.size, null, "the answer was not a receipt (${error.message})")
 } catch (error: IOException) {

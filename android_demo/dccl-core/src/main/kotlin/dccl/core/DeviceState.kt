@@ -28,7 +28,7 @@ data class DeviceState(
     val samples: Long = 0, // rows that the vector was trained on
     val evidence: Evidence = Evidence(),
     val profile: Map<String, Any> = emptyMap(), // of String or Long
-    val opening: String = "first", // how the vector came to this bundle: first, rebase, keep or reset
+    val opening: String = "first", // how the vector came to this bundle: first, rebase, keep, reset or rollback
     val previousBundle: ByteString = ByteString.EMPTY
 ) {
     fun toBytes(): ByteArray {

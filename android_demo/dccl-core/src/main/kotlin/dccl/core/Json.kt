@@ -3,6 +3,7 @@ package dccl.core
 /**
  * The JSON of the state file: objects, strings, numbers and null, written byte for byte as Python's `json.dumps` with
  * separators "," and ":" writes them. Whole numbers are Long, others Double; an object keeps the order of its keys.
+ * Lists, which certificates have, are read alone.
  */
 internal object Json {
     fun write(value: Any?): String = StringBuilder().also { write(value, it) }.toString()
@@ -61,6 +62,7 @@ internal object Json {
             space()
             return when (peek()) {
                 '{' -> map()
+                '[' -> list()
                 '"' -> string()
                 else -> word()
             }
@@ -79,6 +81,19 @@ internal object Json {
                 result[key] = value()
                 space()
                 if (peek() == '}') return result.also { at++ }
+                expect(',')
+            }
+        }
+
+        private fun list(): List<Any?> {
+            expect('[')
+            val result = ArrayList<Any?>()
+            space()
+            if (peek() == ']') return result.also { at++ }
+            while (true) {
+                result += value()
+                space()
+                if (peek() == ']') return result.also { at++ }
                 expect(',')
             }
         }

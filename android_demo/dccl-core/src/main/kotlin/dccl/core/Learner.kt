@@ -28,21 +28,6 @@ internal class Learner(val bundle: Bundle, val engine: Engine) : Closeable by en
         return EncodedRows(engine.encode(rows, profile), rows.labels, bundle.manifest.trainBatch, heldout)
     }
 
-    /**
-     * Refuses a runner that does not compute what the exporter's did.
-     *
-     * @throws BundleError a golden call differs by more than its tolerance.
-     */
-    fun requireGoldens() {
-        val wrong = replayGoldens(bundle, engine.runner).filterNot { it.passed }
-        wrong.maxByOrNull { it.difference / it.tolerance }?.let {
-            throw BundleError(
-                "goldens.pb: expected ${it.signature}.${it.output} within ${it.tolerance}, got ${it.difference} on " +
-                    "${engine.runner.runtime} (${wrong.size} outputs differ); stay on the bundle before this one"
-            )
-        }
-    }
-
     companion object {
         /**
          * @throws ModelError the runtime cannot load the model.

@@ -22,7 +22,8 @@ data class Opening(
     val bundle: ByteString, // identity of the bundle in use
     val previous: ByteString = ByteString.EMPTY, // identity of the bundle before it
     val damaged: List<String> = emptyList(), // files of the state folder that were set aside
-    val profileUnknown: List<String> = emptyList() // profile fields whose value the bundle does not know
+    val profileUnknown: List<String> = emptyList(), // given profile fields that the bundle lacks, or not their value
+    val refused: String = "" // why the bundle that was asked for is not the one in use; empty if it is
 )
 
 /** A state to go on with, for a profile [P]. */
@@ -46,9 +47,10 @@ internal fun openState(
 ): Opened {
     val bundle = learner.bundle
     val raw: Map<String, Any> = profile ?: stored?.profile.orEmpty()
-    // A stored profile may have fields that another bundle lacks.
-    val known = if (profile != null) raw else raw.filterKeys { it in bundle.vocabulary.profileFields }
-    val (indices, unknown) = bundle.vocabulary.profile(known)
+    // A profile may have fields that another bundle lacks.
+    val (known, lacking) = raw.keys.partition { it in bundle.vocabulary.profileFields }
+    val (indices, unknown) = bundle.vocabulary.profile(raw.filterKeys { it in known })
+    val named = if (profile == null) unknown else unknown + lacking
 
     fun fresh(): DeviceState {
         val current = learner.engine.start(indices)
@@ -63,7 +65,7 @@ internal fun openState(
             policy.text to fresh().copy(opening = policy.text, previousBundle = stored.bundle)
         else -> policy.text to carried(learner, log, stored, policy, indices)
     }
-    val opening = Opening(how, bundle.identity, state.previousBundle, profileUnknown = unknown)
+    val opening = Opening(how, bundle.identity, state.previousBundle, profileUnknown = named)
     return Opened(state.copy(profile = raw), indices, opening)
 }
 

@@ -9,49 +9,67 @@ data class Queued(
     val status: String, // queued, accepted, duplicate, rejected or superseded
     val detail: String, // why it was rejected, or why it still waits
     val attempts: Int,
-    val bytesSent: Long // in all attempts
+    val bytesSent: Long, // in all attempts
+    val digest: ByteString // of what it was made from
 )
 
 /**
  * The uploads of a device, on the disk from when they are made until the cloud's receipt, however long that takes.
  *
  * Of a bundle only the newest vector matters, so one that was not yet answered gives way to the next of the same
- * bundle. They go in the order of their numbers, since the cloud takes no number below one that it has seen.
+ * bundle; of at most four bundles one each waits. They go in the order of their numbers, since the cloud takes no
+ * number below one that it has seen.
  */
 internal class Outbox(private val database: SqlDatabase) {
-    fun add(sequence: Long, bundle: ByteString, content: ByteString) {
+    fun add(sequence: Long, bundle: ByteString, content: ByteString, digest: ByteString) {
         database.transaction {
-            val superseded = "UPDATE uploads SET status = 'superseded' WHERE status = 'queued' AND bundle = ?"
-            database.execute(superseded, bundle.toByteArray())
-            val values = arrayOf(sequence, bundle.toByteArray(), content.toByteArray())
-            database.execute("INSERT INTO uploads VALUES (?, ?, ?, 'queued', '', 0, 0)", *values)
+            val superseded = "UPDATE uploads SET status = 'superseded' WHERE status = 'queued'"
+            database.execute("$superseded AND bundle = ?", bundle.toByteArray())
+            database.execute(
+                "$superseded AND sequence NOT IN " +
+                    "(SELECT sequence FROM uploads WHERE status = 'queued' ORDER BY sequence DESC LIMIT ?)",
+                BUNDLES - 1
+            )
+            val values = arrayOf(sequence, bundle.toByteArray(), content.toByteArray(), digest.toByteArray())
+            val now = System.currentTimeMillis() / 1000
+            database.execute("INSERT INTO uploads VALUES (?, ?, ?, ?, 'queued', '', 0, 0, ?)", *values, now)
             database.execute("DELETE FROM uploads WHERE status <> 'queued' AND sequence <= ?", sequence - KEPT)
         }
     }
 
     /** All uploads that are remembered, in the order in which they were made. */
-    fun all(): List<Queued> =
-        database.query("SELECT sequence, content, status, detail, attempts, bytes FROM uploads ORDER BY sequence").map {
-            Queued(
-                it[0] as Long,
-                ByteString.copyFrom(it[1] as ByteArray),
-                it[2] as String,
-                it[3] as String,
-                (it[4] as Long).toInt(),
-                it[5] as Long
-            )
-        }
+    fun all(): List<Queued> = database.query("SELECT $COLUMNS FROM uploads ORDER BY sequence").map {
+        Queued(
+            it[0] as Long,
+            ByteString.copyFrom(it[1] as ByteArray),
+            it[2] as String,
+            it[3] as String,
+            (it[4] as Long).toInt(),
+            it[5] as Long,
+            ByteString.copyFrom(it[6] as ByteArray)
+        )
+    }
 
-    /** Notes what the cloud answered, or why it did not. */
-    fun answered(sequence: Long, answer: Answer) = database.execute(
-        "UPDATE uploads SET status = ?, detail = ?, attempts = attempts + 1, bytes = bytes + ? WHERE sequence = ?",
-        answer.status,
-        answer.detail,
-        answer.bytesSent.toLong(),
-        sequence
-    )
+    /** The first that is to be sent, if any waits. */
+    fun next(): Queued? = all().firstOrNull { it.status == QUEUED }
+
+    /** Notes what the cloud answered, or why it did not; what meanwhile gave way to a newer upload waits no more. */
+    fun answered(sequence: Long, answer: Answer) = database.transaction {
+        database.execute(
+            "UPDATE uploads SET detail = ?, attempts = attempts + 1, bytes = bytes + ? WHERE sequence = ?",
+            answer.detail,
+            answer.bytesSent.toLong(),
+            sequence
+        )
+        if (answer.status != QUEUED) {
+            database.execute("UPDATE uploads SET status = ? WHERE sequence = ?", answer.status, sequence)
+        }
+    }
 
     private companion object {
-        const val KEPT = 50
+        const val QUEUED = "queued"
+        const val BUNDLES = 4L // uploads that wait at once, one a bundle
+        const val KEPT = 50 // uploads that are remembered once they are settled
+        const val COLUMNS = "sequence, content, status, detail, attempts, bytes, digest"
     }
 }

@@ -1,6 +1,5 @@
 package dccl.core
 
-import dccl.Dccl
 import java.io.Closeable
 import java.io.File
 import java.util.concurrent.atomic.AtomicLong
@@ -23,10 +22,12 @@ class Personalizer private constructor(
     private val folder: StateFolder,
     val deviceId: String,
     private val key: ByteArray?,
-    private val runners: SignatureRunners
+    runners: SignatureRunners
 ) : Closeable {
+    private val installer = Installer(folder, runners)
     private val lock = ReentrantLock() // state, log and caches
     private val training = ReentrantLock() // one personalisation or upgrade at a time
+    private val sending = ReentrantLock() // one at a time, and never while holding the others
     private val inUse = ReentrantReadWriteLock() // read: a ranking uses the model; write: it may be closed
     private val unknownItems = AtomicLong()
 
@@ -76,7 +77,7 @@ class Personalizer private constructor(
             }
         }
         lock.withLock {
-            folder.samples.append(interactions, train)
+            folder.samples.append(interactions, train, bundle.manifest.historyLength)
             history = null
         }
         countUnknown(interactions.map { it.item })
@@ -108,7 +109,7 @@ class Personalizer private constructor(
      * The candidates, best first; equal scores keep the given order.
      *
      * @param k how many to return; all by default.
-     * @param excludeHistory leaves out what the user has met.
+     * @param excludeHistory leaves out what the user has met, as far back as the log's limits say.
      */
     fun rank(
         candidates: List<RawId>,
@@ -177,22 +178,16 @@ class Personalizer private constructor(
     }
 
     /**
-     * Goes over to another bundle once this phone's runtime has replayed its goldens; the vector follows by the policy
-     * and the log stays.
+     * Goes over to another bundle, for good, once its certificate is checked and this phone's runtime has replayed its
+     * goldens; the vector follows by the policy and the log stays. Its files are copied into the state folder.
      *
      * @throws DeviceError the device goes on with the bundle it had.
      */
     fun upgrade(bundle: Bundle, onBundleChange: OnBundleChange = OnBundleChange.REBASE): Opening = training.withLock {
-        val next = Learner.open(bundle, runners)
-        try {
-            next.requireGoldens()
-            val before = learner
-            lock.withLock { enter(next, null, onBundleChange) }
-            inUse.write { before.close() }
-        } catch (error: Throwable) {
-            next.close()
-            throw error
-        }
+        val next = installer.new(bundle)
+        val before = learner
+        lock.withLock { enter(next, null, onBundleChange) }
+        inUse.write { before.close() }
         opening
     }
 
@@ -200,7 +195,7 @@ class Personalizer private constructor(
 
     /**
      * Queues an upload of the vector, on the disk until the cloud's receipt; what still waits from this bundle gives
-     * way. Each call takes a new sequence number.
+     * way. While vector and evidence stay as they are it is the same message; a new one takes the next sequence number.
      *
      * @return the signed body, ready to send; sending it again is safe.
      * @throws StateError there is no key, or the vector has not been trained in this bundle.
@@ -210,35 +205,39 @@ class Personalizer private constructor(
         if (stateInUse.samples == 0L) {
             throw StateError("upload: the vector has not been trained in this bundle; call personalize() first")
         }
+        val message = uploadMessage(stateInUse, deviceId)
+        val digest = uploadDigest(message, key)
+        uploads.lastOrNull()?.takeIf { it.digest == digest }?.let { return sign(it.content, key) }
         val sequence = folder.sequence + 1
-        val content = uploadMessage(stateInUse, deviceId, sequence).toByteString()
-        save(stateInUse.copy(sequence = sequence))
+        save(stateInUse.copy(sequence = sequence)) // first: no number is used twice
         folder.saveSequence(sequence)
-        folder.outbox.add(sequence, stateInUse.bundle, content)
+        val content = message.toBuilder().setSequence(sequence).build().toByteString()
+        folder.outbox.add(sequence, stateInUse.bundle, content, digest)
         sign(content, key)
     }
 
     /**
-     * Sends what waits, oldest first, until the transport fails.
+     * Sends what waits, in the order of its numbers, up to the first that brings no receipt of its own.
      *
      * @return true if nothing waits any more; false: try again later.
      */
-    fun send(transport: Transport): Boolean {
-        for (upload in uploads.filter { it.status == "queued" }) {
-            val answer = deliver(sign(upload.content, requireKey()), transport)
-            lock.withLock { folder.outbox.answered(upload.sequence, answer) }
+    fun send(transport: Transport): Boolean = sending.withLock {
+        // Looked up anew each time: meanwhile the user may be forgotten, or a newer upload be made.
+        generateSequence { lock.withLock { folder.outbox.next() } }.all { next ->
+            val answer = deliver(sign(next.content, requireKey()), next.sequence, transport)
+            lock.withLock { folder.outbox.answered(next.sequence, answer) }
+            answer.status != "queued"
         }
-        return uploads.none { it.status == "queued" }
     }
 
     /** The newest uploads and what became of them, oldest first. */
     val uploads: List<Queued> get() = lock.withLock { folder.outbox.all() }
 
-    /** Whether [upload] would tell the cloud anything that the newest upload has not. */
+    /** Whether [upload] would tell the cloud anything that the newest upload has not; never without a key. */
     val uploadIsDue: Boolean
         get() = lock.withLock {
-            val told = folder.outbox.all().lastOrNull()?.let { Dccl.VectorUpload.parseFrom(it.content) }
-            stateInUse.samples > 0 && uploadMessage(stateInUse, deviceId, told?.sequence ?: 0) != told
+            key != null && stateInUse.samples > 0 &&
+                uploads.lastOrNull()?.digest != uploadDigest(uploadMessage(stateInUse, deviceId), key)
         }
 
     private fun requireKey(): ByteArray =
@@ -269,29 +268,30 @@ class Personalizer private constructor(
     /** Items logged or ranked so far, in this session, that the bundle does not know. */
     val unknownItemCount: Long get() = unknownItems.get()
 
-    /** Forgets the user: log and vector; identity, key and sequence number stay. */
+    /**
+     * Forgets the user: vector, log, profile, all uploads, those that wait among them, and the bundle before this one.
+     * The device's id, key and upload number stay. A profile may be given again when the device is next opened.
+     */
     fun forget() = training.withLock {
         lock.withLock {
-            folder.samples.forget()
+            val sequence = folder.sequence
+            val (none, _) = bundle.vocabulary.profile(emptyMap())
+            val current = learner.engine.start(none)
+            save(DeviceState(bundle.identity, current, current.vector, sequence = sequence, opening = "reset"))
+            profile = none
             history = null
-            val current = learner.engine.start(profile)
-            save(
-                DeviceState(
-                    bundle.identity,
-                    current,
-                    current.vector,
-                    sequence = folder.sequence,
-                    profile = stateInUse.profile
-                )
-            )
+            unfinished = null
+            folder.forgetUser()
         }
     }
 
     override fun close() = training.withLock {
         lock.withLock {
             folder.close()
+            history = null
+            unfinished = null
         }
-        inUse.write { learner.close() }
+        inUse.write { if (::learner.isInitialized) learner.close() }
     }
 
     private fun countUnknown(items: List<RawId>) {
@@ -299,17 +299,47 @@ class Personalizer private constructor(
         unknownItems.addAndGet(items.count { vocabulary.encode(it) == vocabulary.outOfVocabulary }.toLong())
     }
 
-    /** Brings the stored state to a bundle and puts that into use; on an error everything stays as it was. */
-    private fun enter(next: Learner, profile: Map<String, String>?, policy: OnBundleChange) {
+    /** Brings into use the given bundle, if it is news to the device, else, or if it is refused, the one it had. */
+    private fun begin(given: Bundle?, profile: Map<String, String>?, policy: OnBundleChange) {
         val stored = folder.state
-        val opened = openState(next, folder.samples, stored, profile, policy, folder.sequence)
-        if (opened.opening.how != "resumed" || opened.state.profile != stored?.profile) folder.save(opened.state)
-        learner = next
-        unfinished = null
-        stateInUse = opened.state
-        this.profile = opened.profile
-        history = null
-        opening = opened.opening.copy(damaged = folder.damaged.toList())
+        when {
+            stored == null -> {
+                val first = given ?: throw InputError("bundle: expected one for a new device, got none")
+                enter(installer.new(first), profile, policy)
+            }
+
+            given == null || given.identity in listOf(stored.bundle, folder.given) ->
+                enter(installer.kept(stored.bundle, given), profile, policy)
+            else -> try {
+                enter(installer.new(given), profile, policy)
+            } catch (error: DeviceError) {
+                if (stored.bundle !in folder.bundles) throw error
+                enter(installer.kept(stored.bundle, null), profile, policy, refused = error.message.orEmpty())
+                if (error is StorageError) return // no fault of the bundle's: it is tried again next time
+            }
+        }
+        if (given != null && given.identity != folder.given) folder.given = given.identity
+    }
+
+    /** Brings the stored state to a bundle and puts that into use; on an error everything stays as it was. */
+    private fun enter(next: Learner, profile: Map<String, String>?, policy: OnBundleChange, refused: String = "") {
+        val stored = folder.state
+        try {
+            val opened = openState(next, folder.samples, stored, profile, policy, folder.sequence)
+            val resumed = opened.opening.how == "resumed"
+            if (stored != null && !resumed) folder.bundles.leave(stored)
+            if (!resumed || opened.state.profile != stored?.profile) folder.save(opened.state)
+            learner = next
+            unfinished = null
+            stateInUse = opened.state
+            this.profile = opened.profile
+            history = null
+            opening = opened.opening.copy(damaged = folder.damaged.toList(), refused = refused)
+        } catch (error: Throwable) {
+            next.close()
+            throw error
+        }
+        folder.tidyBundles()
     }
 
     private fun save(state: DeviceState) {
@@ -319,10 +349,14 @@ class Personalizer private constructor(
 
     companion object {
         /**
-         * Opens a device, or begins a new one in an empty folder with the vector U(0, u) (Eq. 6). On a bundle that is
-         * new to the device, the runtime must first replay its goldens.
+         * Opens a device, or begins a new one in an empty folder with the vector U(0, u) (Eq. 6).
+         *
+         * A device goes on with the bundle that it has, of which it keeps a copy. One that the app gives for the first
+         * time is an upgrade (see [upgrade]), so that an app may always give the one that it ships, whatever the device
+         * has gone over to since. If it is refused, the device goes on with the one it had, and [opening] says so.
          *
          * @param stateDir the device's own folder; made if absent.
+         * @param bundle where a new device begins; may be left out afterwards.
          * @param runners loads the model into the app's TFLite runtime.
          * @param databases opens the log's file in the app's SQLite.
          * @param deviceId opaque id; by default the stored one, or a new random one.
@@ -333,26 +367,27 @@ class Personalizer private constructor(
          */
         fun open(
             stateDir: File,
-            bundle: Bundle,
+            bundle: Bundle? = null,
             runners: SignatureRunners,
             databases: SqlDatabases,
             deviceId: String? = null,
             key: ByteArray? = null,
             profile: Map<String, String>? = null,
             onBundleChange: OnBundleChange = OnBundleChange.REBASE,
-            onDamage: OnDamage = OnDamage.ERROR
+            onDamage: OnDamage = OnDamage.ERROR,
+            limits: LogLimits = LogLimits()
         ): Personalizer {
-            profile?.let { bundle.vocabulary.profile(it) } // refuses a wrong one before anything is made
-            val learner = Learner.open(bundle, runners)
-            var folder: StateFolder? = null
+            if (profile != null && !File(stateDir, StateFolder.STATE).exists()) {
+                bundle?.vocabulary?.profile(profile) // refuses a wrong one before anything is made
+            }
+            val folder = StateFolder(stateDir, databases, onDamage, limits)
+            var device: Personalizer? = null
             try {
-                folder = StateFolder(stateDir, databases, onDamage)
-                if (folder.state?.bundle != bundle.identity) learner.requireGoldens()
-                return Personalizer(folder, folder.identify(deviceId), folder.key(key), runners)
-                    .apply { enter(learner, profile, onBundleChange) }
+                device = Personalizer(folder, folder.identify(deviceId), folder.key(key), runners)
+                device.begin(bundle, profile, onBundleChange)
+                return device
             } catch (error: Throwable) {
-                folder?.close()
-                learner.close()
+                device?.close() ?: folder.close()
                 throw error
             }
         }

@@ -8,7 +8,8 @@ class LoggedSamples(
     val history: History,
     val items: List<RawId>, // [N] of each row
     val labels: FloatArray, // [N]
-    val at: IntArray // [N] index of the row's interaction in `history`: what is before it is the row's history
+    val at: IntArray, // [N] index of the row's interaction in `history`: what is before it is the row's history
+    val met: List<RawId> = emptyList() // items that the user has met, those of `history` and older ones
 )
 
 /**
@@ -59,12 +60,14 @@ internal fun encodeRows(
         candidates = vocabulary.encode(logged.items),
         labels = logged.labels
     )
-    return if (negatives > 0 && rows.size > 0) withNegatives(rows, vocabulary.size, negatives, seed) else rows
+    if (negatives == 0 || rows.size == 0) return rows
+    return withNegatives(rows, vocabulary.encode(logged.met), vocabulary.size, negatives, seed)
 }
 
-private fun withNegatives(rows: Rows, items: Int, negatives: Int, seed: Long): Rows {
+/** [older]: model ids that the user met before what is left of the history. */
+private fun withNegatives(rows: Rows, older: IntArray, items: Int, negatives: Int, seed: Long): Rows {
     val met = BooleanArray(items + 2)
-    (rows.items.asSequence() + rows.candidates.asSequence()).forEach { met[it] = true }
+    for (ids in listOf(rows.items, rows.candidates, older)) ids.forEach { met[it] = true }
     val allowed = (1..items).filterNot { met[it] }.toIntArray()
     val count = minOf(negatives, allowed.size)
     if (count == 0) return rows

@@ -1,5 +1,21 @@
 package dccl.core
 
+/**
+ * Bounds of the log. What passes one is cut at the old end, whole interactions, to nine tenths of it, so that most
+ * logging deletes nothing. Cutting samples never shortens the history that rankings or the other samples use.
+ */
+data class LogLimits(
+    val samples: Int = 20_000, // training rows; the newest interaction's are kept in any case
+    val history: Int = 10_000, // interactions; never fewer than the bundle's T, and T before the oldest sample
+    val met: Int = 50_000 // newest interactions whose items count as met
+) {
+    init {
+        for ((name, value) in listOf("samples" to samples, "history" to history, "met" to met)) {
+            if (value < 1) throw InputError("limits.$name: expected a whole number of at least 1, got $value")
+        }
+    }
+}
+
 /** One interaction in raw ids. */
 data class Interaction(
     val item: RawId,
@@ -13,28 +29,17 @@ data class Interaction(
  *
  * `history` has one row for each interaction, oldest first. `samples` has the rows to train on: the interaction's own
  * item and what was shown beside it and skipped. A sample's history is whatever comes before its interaction, so
- * nothing is stored twice. Both are bounded: what passes [mostSamples] or [mostHistory] is cut at the old end.
+ * nothing is stored twice. `met` remembers longer than either which items the user has met.
  */
-internal class SampleLog(
-    private val database: SqlDatabase,
-    private val mostSamples: Long = 20_000,
-    private val mostHistory: Long = 50_000
-) {
-    init {
-        database.transaction {
-            val schema = database.query("PRAGMA user_version")[0][0] as Long
-            if (schema > SCHEMA) {
-                throw StateError("samples.sqlite: expected schema $SCHEMA, got $schema; use a version that knows it")
-            }
-            if (schema == 0L) {
-                TABLES.forEach { database.execute(it) }
-                database.execute("PRAGMA user_version = $SCHEMA")
-            }
-        }
-    }
-
-    /** Adds interactions, oldest first, all or none; [train] false adds them to the history alone. */
-    fun append(interactions: List<Interaction>, train: Boolean) {
+internal class SampleLog(private val database: SqlDatabase, private val limits: LogLimits) {
+    /**
+     * Adds interactions, oldest first, all or none; then the log is within its limits.
+     *
+     * @param train false adds them to the history alone.
+     * @param length T of the bundle in use.
+     */
+    fun append(interactions: List<Interaction>, train: Boolean, length: Int) {
+        if (interactions.isEmpty()) return
         database.transaction {
             for (one in interactions) {
                 val position = database.insert(
@@ -43,6 +48,8 @@ internal class SampleLog(
                     one.label.toLong(),
                     one.timestamp
                 )
+                database.execute("INSERT OR IGNORE INTO met VALUES (?, ?, 0)", stored(one.item), position)
+                database.execute("UPDATE met SET last = ? WHERE item = ?", position, stored(one.item))
                 if (!train) continue
                 val rows = listOf(one.item to one.label) + one.skipped.map { it to 0 }
                 for ((item, label) in rows) {
@@ -50,7 +57,7 @@ internal class SampleLog(
                     database.execute(sample, position, stored(item), label.toLong())
                 }
             }
-            bound()
+            bound(length)
         }
     }
 
@@ -60,8 +67,8 @@ internal class SampleLog(
         return history(rows.asReversed())
     }
 
-    /** Every item of the history. */
-    fun met(): Set<RawId> = database.query("SELECT DISTINCT item FROM history").mapTo(HashSet()) { raw(it[0]) }
+    /** Every item that counts as met: those of the history, and older ones within the limit. */
+    fun met(): Set<RawId> = database.query("SELECT item FROM met").mapTo(HashSet()) { raw(it[0]) }
 
     /** All samples and the whole history, as of one moment. */
     fun read(): LoggedSamples = database.transaction {
@@ -72,7 +79,8 @@ internal class SampleLog(
             history = history(history),
             items = samples.map { raw(it[0]) },
             labels = FloatArray(samples.size) { (samples[it][1] as Long).toFloat() },
-            at = IntArray(samples.size) { index.getValue(samples[it][2]) }
+            at = IntArray(samples.size) { index.getValue(samples[it][2]) },
+            met = met().toList()
         )
     }
 
@@ -94,27 +102,31 @@ internal class SampleLog(
         }
     }
 
-    /** Deletes the whole log. */
-    fun forget() {
-        database.transaction {
-            database.execute("DELETE FROM samples")
-            database.execute("DELETE FROM history")
+    /** Cuts what is beyond the limits. Only the old end is looked at: positions and numbers have no gaps. */
+    private fun bound(length: Int) {
+        val end = number("SELECT max(position) FROM history")!! + 1
+        firstByCount()?.let { database.execute("DELETE FROM samples WHERE position < ?", it) }
+        val most = maxOf(limits.history, length)
+        if (end - number("SELECT min(position) FROM history")!! > most) {
+            val sample = number("SELECT min(position) FROM samples")
+            val kept = end - maxOf(share(most), length.toLong())
+            database.execute("DELETE FROM history WHERE position < ?", minOf(kept, sample?.minus(length) ?: end))
         }
+        database.execute("DELETE FROM met WHERE last < ?", end - limits.met)
     }
 
-    private fun bound() {
-        // Numbers and positions have no gaps, so they count. The newest interaction's samples stay in any case.
-        database.execute(
-            "DELETE FROM samples WHERE position <= (SELECT position FROM samples WHERE number = " +
-                "(SELECT max(number) FROM samples) - ?) AND position < (SELECT max(position) FROM samples)",
-            mostSamples
-        )
-        database.execute(
-            "DELETE FROM history WHERE position <= (SELECT max(position) FROM history) - ? " +
-                "AND position < (SELECT coalesce(min(position), position + 1) FROM samples)",
-            mostHistory
-        )
+    /** Position of the oldest interaction whose samples stay, by their number; null if all do. */
+    private fun firstByCount(): Long? {
+        val first = number("SELECT min(number) FROM samples") ?: return null
+        val last = number("SELECT max(number) FROM samples")!!
+        if (last - first + 1 <= limits.samples) return null
+        val position = "SELECT position FROM samples WHERE number = ?"
+        return minOf(number(position, last - share(limits.samples))!! + 1, number(position, last)!!)
     }
+
+    private fun share(most: Int): Long = maxOf((KEPT * most).toLong(), 1)
+
+    private fun number(query: String, vararg values: Any?): Long? = database.query(query, *values)[0][0] as Long?
 
     private fun history(rows: List<List<Any?>>) =
         History(rows.map { raw(it[0]) }, IntArray(rows.size) { (rows[it][1] as Long).toInt() })
@@ -127,18 +139,6 @@ internal class SampleLog(
     private fun raw(stored: Any?): RawId = if (stored is Long) RawId(stored) else RawId(stored as String)
 
     private companion object {
-        const val SCHEMA = 1L
-
-        // An item has no type: numbers and texts come back as they were.
-        val TABLES = listOf(
-            "CREATE TABLE history (position INTEGER PRIMARY KEY AUTOINCREMENT, item NOT NULL, " +
-                "label INTEGER NOT NULL, timestamp INTEGER NOT NULL)",
-            "CREATE TABLE samples (number INTEGER PRIMARY KEY AUTOINCREMENT, position INTEGER NOT NULL, " +
-                "item NOT NULL, label INTEGER NOT NULL)",
-            "CREATE INDEX samples_position ON samples (position)",
-            "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
-            "CREATE TABLE uploads (sequence INTEGER PRIMARY KEY, bundle BLOB NOT NULL, content BLOB NOT NULL, " +
-                "status TEXT NOT NULL, detail TEXT NOT NULL, attempts INTEGER NOT NULL, bytes INTEGER NOT NULL)"
-        )
+        const val KEPT = 0.9 // share of a bound to which the log is cut
     }
 }

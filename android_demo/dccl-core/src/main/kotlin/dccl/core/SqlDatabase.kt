@@ -7,7 +7,8 @@ import java.io.Closeable
  * keeps a write-ahead log with full synchronisation, so that what a transaction wrote survives a kill and a power cut.
  *
  * It is safe under threads: what another thread does waits for a transaction to end. Values are Long, String, ByteArray
- * or null. All methods throw [StorageError] if the file cannot be read or written, and [StateError] if it is damaged.
+ * or null. All methods throw [StorageError] if the file cannot be read or written, and [StateError] if it is damaged
+ * or closed.
  * SQL stays within SQLite 3.9, that of Android 7.
  */
 interface SqlDatabase : Closeable {

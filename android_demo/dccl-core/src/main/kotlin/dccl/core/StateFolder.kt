@@ -1,5 +1,6 @@
 package dccl.core
 
+import com.google.protobuf.ByteString
 import java.io.Closeable
 import java.io.File
 import java.io.IOException
@@ -17,18 +18,26 @@ enum class OnDamage { ERROR, RESET }
  *     device.id      opaque id, text
  *     device.key     32 bytes that the cloud gave at registration, readable by the owner alone
  *     state.bin      the vector and what belongs to it (DeviceState.kt)
- *     samples.sqlite the log and the uploads that wait
+ *     samples.sqlite the log and the uploads that wait (Schema.kt)
+ *     bundles/       copies of the bundle in use and the one before it (BundleStore.kt)
+ *     bundle.given   identity of the bundle that the app gave last
  *     lock           held while the folder is open
  *
  * @throws StateError another process has it open, or a file is damaged.
  * @throws StorageError it cannot be made or written.
  */
-internal class StateFolder(private val path: File, databases: SqlDatabases, onDamage: OnDamage) : Closeable {
+internal class StateFolder(
+    private val path: File,
+    databases: SqlDatabases,
+    onDamage: OnDamage,
+    limits: LogLimits
+) : Closeable {
     val damaged = ArrayList<String>() // files that were set aside
     private val lock: FileLock
     private val database: SqlDatabase
     val samples: SampleLog
     val outbox: Outbox
+    val bundles = BundleStore(File(path, "bundles"))
     var state: DeviceState? = null
         private set
 
@@ -39,10 +48,9 @@ internal class StateFolder(private val path: File, databases: SqlDatabases, onDa
         lock = lock()
         try {
             state = orSetAside(onDamage, listOf(STATE)) { load() }
-            val (opened, log) = orSetAside(onDamage, LOG.map { "samples.sqlite$it" }) { openLog(databases) }
-                ?: openLog(databases)
-            database = opened
-            samples = log
+            database = orSetAside(onDamage, LOG.map { "samples.sqlite$it" }) { openDatabase(databases) }
+                ?: openDatabase(databases)
+            samples = SampleLog(database, limits)
             outbox = Outbox(database)
         } catch (error: Throwable) {
             lock.channel().close()
@@ -98,6 +106,33 @@ internal class StateFolder(private val path: File, databases: SqlDatabases, onDa
         return key
     }
 
+    /** Identity of the bundle that the app gave last; empty if there was none. */
+    var given: ByteString
+        get() = ByteString.copyFrom(readFile(File(path, GIVEN)) ?: ByteArray(0))
+        set(identity) = replaceFile(File(path, GIVEN), identity.toByteArray())
+
+    /** Removes all bundles but the one in use and the one before it. */
+    fun tidyBundles() = bundles.keep(listOfNotNull(state?.bundle, state?.previousBundle))
+
+    /**
+     * Erases the log, the uploads, the states in which other bundles were left and the files that were set aside, and
+     * what Python keeps beside them; counters stay, so that upload numbers go on.
+     */
+    fun forgetUser() {
+        database.transaction {
+            for (table in listOf("samples", "history", "met", "events", "uploads")) {
+                database.execute("DELETE FROM $table")
+            }
+        }
+        path.listFiles { file -> file.name == CHECKPOINT || file.extension in listOf("damaged", "new") }.orEmpty()
+            .forEach { it.deleteRecursively() }
+        bundles.forgetStates()
+        tidyBundles()
+        // What was deleted stays in the files until its place is used again.
+        database.execute("VACUUM")
+        database.query("PRAGMA wal_checkpoint(TRUNCATE)")
+    }
+
     override fun close() {
         database.close()
         lock.channel().close()
@@ -126,10 +161,10 @@ internal class StateFolder(private val path: File, databases: SqlDatabases, onDa
         }
     }
 
-    private fun openLog(databases: SqlDatabases): Pair<SqlDatabase, SampleLog> {
+    private fun openDatabase(databases: SqlDatabases): SqlDatabase {
         val database = databases.open(File(path, "samples.sqlite").path)
         return try {
-            database to SampleLog(database)
+            database.also(::prepareTables)
         } catch (error: Throwable) {
             database.close()
             throw error
@@ -147,9 +182,11 @@ internal class StateFolder(private val path: File, databases: SqlDatabases, onDa
         null
     }
 
-    private companion object {
+    companion object {
         const val STATE = "state.bin"
-        const val SEQUENCE = "upload_sequence"
-        val LOG = listOf("", "-wal", "-shm", "-journal")
+        private const val GIVEN = "bundle.given"
+        private const val CHECKPOINT = "training.bin" // Python's, of an interrupted training
+        private const val SEQUENCE = "upload_sequence"
+        private val LOG = listOf("", "-wal", "-shm", "-journal")
     }
 }

@@ -2,14 +2,15 @@ package dccl.core
 
 import com.google.protobuf.ByteString
 import dccl.Dccl
+import java.security.MessageDigest
 import javax.crypto.Mac
 import javax.crypto.spec.SecretKeySpec
 
 /** Bytes of a device's key, which the cloud gives at registration. */
 const val KEY_BYTES = 32
 
-/** The message of docs/protocol.md, "Upload". */
-internal fun uploadMessage(state: DeviceState, deviceId: String, sequence: Long): Dccl.VectorUpload {
+/** The message of docs/protocol.md, "Upload", as yet without its sequence number. */
+internal fun uploadMessage(state: DeviceState, deviceId: String): Dccl.VectorUpload {
     val evidence = Dccl.Evidence.newBuilder()
         .setHeldoutSamples(state.evidence.heldoutSamples)
         .setCloudLoss((state.evidence.cloudLoss ?: 0.0).toFloat())
@@ -19,11 +20,19 @@ internal fun uploadMessage(state: DeviceState, deviceId: String, sequence: Long)
         .setSchema(1)
         .setDeviceId(deviceId)
         .setBundle(state.bundle)
-        .setSequence(sequence)
         .addAllVector(state.current.vector.asList())
         .setSamples(state.samples)
         .setEvidence(evidence)
         .build()
+}
+
+/** 32 bytes of what an upload is made from: equal ones, one upload. As in Python, where "None" is the noise. */
+internal fun uploadDigest(upload: Dccl.VectorUpload, key: ByteArray): ByteString {
+    val digest = MessageDigest.getInstance("SHA-256")
+    for (part in listOf(upload.toByteArray(), byteArrayOf(0), key, byteArrayOf(0), "None".toByteArray())) {
+        digest.update(part)
+    }
+    return ByteString.copyFrom(digest.digest())
 }
 
 /** The body that travels: the message's bytes with their HMAC-SHA256 under the device's key. */

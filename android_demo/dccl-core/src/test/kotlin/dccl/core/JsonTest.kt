@@ -24,8 +24,15 @@ class JsonTest {
     }
 
     @Test
+    fun `lists are read`() {
+        val expected = mapOf("checks" to listOf(mapOf("passed" to true), 1L, emptyList<Any>()))
+        assertEquals(expected, Json.read("""{"checks": [ {"passed": true}, 1,[] ]}"""))
+    }
+
+    @Test
     fun `damaged text is refused`() {
-        val damaged = listOf("", "{", "{'a'", "{'a':", "{'a':1", "{'a':1}x", "{'a':'\\q'}", "{'a':x}", "'\\u12")
+        val damaged = listOf("", "{", "[", "[1", "[1,", "[1 2]") +
+            listOf("{'a'", "{'a':", "{'a':1", "{'a':1}x", "{'a':'\\q'}", "{'a':x}", "'\\u12")
         for (text in damaged.map { it.replace('\'', '"') }) {
             assertThrows(IllegalArgumentException::class.java) { Json.read(text) }
         }

@@ -55,6 +55,14 @@ class RowsTest {
     }
 
     @Test
+    fun `what was met before the history begins is no negative`() {
+        val history = History(ids(10), intArrayOf(1))
+        val logged = LoggedSamples(history, ids(10), floatArrayOf(1f), intArrayOf(0), met = ids(10, 30))
+        val rows = encodeRows(logged, vocabulary, historyLength = 2, negatives = 3)
+        assertArrayEquals(intArrayOf(2, 3), rows.candidates) // of model ids 1, 2, 3 one is left
+    }
+
+    @Test
     fun `a call of encode takes one row of each of B neighbours`() {
         // Interactions 0, 0, 1, 3, 3, 3 and B = 3: first rows of 0 and 1, of 3; second rows of 0, of 3; the third of 3.
         val expected = listOf(listOf(0, 2), listOf(3), listOf(1), listOf(4), listOf(5))

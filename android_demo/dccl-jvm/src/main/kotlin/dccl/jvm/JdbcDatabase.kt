@@ -15,6 +15,7 @@ import org.sqlite.SQLiteErrorCode.SQLITE_NOTADB
 /** A SQLite file through JDBC (org.xerial:sqlite-jdbc). */
 class JdbcDatabase(private val path: String) : SqlDatabase {
     private val lock = ReentrantLock() // a transaction belongs to the connection, not to a thread
+    private var closed = false
     private val connection: Connection = guarded { DriverManager.getConnection("jdbc:sqlite:$path") }
 
     init {
@@ -56,7 +57,10 @@ class JdbcDatabase(private val path: String) : SqlDatabase {
         }
     }
 
-    override fun close() = connection.close()
+    override fun close() = lock.withLock {
+        closed = true
+        connection.close()
+    }
 
     private fun <R> prepared(sql: String, values: Array<out Any?>, run: (PreparedStatement) -> R): R = guarded {
         connection.prepareStatement(sql).use { statement ->
@@ -68,6 +72,7 @@ class JdbcDatabase(private val path: String) : SqlDatabase {
     private fun <R> guarded(block: () -> R): R = try {
         lock.withLock(block)
     } catch (error: SQLException) {
+        if (closed) throw StateError("$path: closed; open the device again", error)
         if (error.errorCode and 0xFF in listOf(SQLITE_CORRUPT.code, SQLITE_NOTADB.code)) {
             throw StateError(
                 "$path: damaged (${error.message}); open the device with OnDamage.RESET to begin afresh",

@@ -80,6 +80,30 @@ class BundleTest {
     }
 
     @Test
+    fun `another meaning of the logits is refused`() {
+        val bundle = Fixtures.successor(File(folder.root, "next")) { protocol = "rating" }
+        assertTrue(assertThrows(BundleError::class.java) { Bundle.open(bundle) }.message!!.contains("\"rating\""))
+    }
+
+    @Test
+    fun `a bundle without a certificate of passed checks is not taken`() {
+        val certificates = listOf(
+            """{"checks": [{"name": "size", "passed": true}, {"name": "parity", "passed": false}]}""",
+            """{"checks": [null]}""",
+            """{"checks": []}""",
+            "[]",
+            "{"
+        )
+        certificates.forEachIndexed { number, text ->
+            val bundle = Fixtures.withFile(File(folder.root, "$number"), "certificate.json", text.toByteArray())
+            val home = File(folder.root, "device")
+            val error = assertThrows(BundleError::class.java) { Fixtures.device(home, Bundle.open(bundle)) }
+            assertTrue(error.message!!.startsWith("certificate.json: "))
+            assertEquals(emptyList<String>(), File(home, "bundles").list()!!.toList())
+        }
+    }
+
+    @Test
     fun `a zip is unpacked, and a damaged one leaves nothing`() {
         val target = File(folder.root, "unpacked")
         assertThrows(BundleError::class.java) { Bundle.unpack(ByteArrayInputStream(zip().copyOf(5000)), target) }

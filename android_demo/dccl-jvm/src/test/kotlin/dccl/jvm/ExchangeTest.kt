@@ -6,6 +6,7 @@ import dccl.core.DeviceState
 import dccl.core.Floats
 import dccl.core.Ints
 import dccl.core.Personalizer
+import dccl.core.RawId
 import dccl.core.Report
 import java.io.File
 import java.nio.ByteOrder
@@ -60,6 +61,38 @@ class ExchangeTest {
     }
 
     @Test
+    fun `a whole folder of Python's goes on in Kotlin, its log and what waits`() {
+        val home = File(Fixtures.kotlin, "continued").also { it.deleteRecursively() }
+        File(Fixtures.exchange, "begun").copyRecursively(home)
+        Personalizer.open(home, runners = Fixtures.runners, databases = Fixtures.databases).use {
+            assertEquals("resumed" to 60L, it.opening.how to it.historySize)
+            assertEquals(false to listOf("queued"), it.uploadIsDue to it.uploads.map { one -> one.status })
+            assertArrayEquals(File(Fixtures.exchange, "upload.bin").readBytes(), it.upload())
+            it.log(RawId(101)) // Python goes on from here
+        }
+    }
+
+    @Test
+    fun `a log of this library's first schema is brought forward`() {
+        val tables = listOf(
+            "CREATE TABLE history (position INTEGER PRIMARY KEY AUTOINCREMENT, item NOT NULL, " +
+                "label INTEGER NOT NULL, timestamp INTEGER NOT NULL)",
+            "CREATE TABLE samples (number INTEGER PRIMARY KEY AUTOINCREMENT, position INTEGER NOT NULL, " +
+                "item NOT NULL, label INTEGER NOT NULL)",
+            "CREATE INDEX samples_position ON samples (position)",
+            "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
+            "CREATE TABLE uploads (sequence INTEGER PRIMARY KEY, bundle BLOB NOT NULL, content BLOB NOT NULL)",
+            "INSERT INTO history VALUES (1, 101, 1, 0), (2, 102, 1, 1), (3, 101, 0, 2)",
+            "PRAGMA user_version = 1"
+        )
+        JdbcDatabase(File(folder.root, "samples.sqlite").path).use { tables.forEach { sql -> it.execute(sql) } }
+        Fixtures.device(folder.root).use {
+            assertEquals(3L to emptyList<Any>(), it.historySize to it.uploads)
+            assertEquals(ids(listOf(103)), it.rank(ids(101..103), excludeHistory = true).map { one -> one.item })
+        }
+    }
+
+    @Test
     fun `the same log gives the same vector, gate, losses and scores`() {
         val expected = Dccl.GoldenCall.parseFrom(File(Fixtures.exchange, "life.pb").readBytes())
         val home = File(Fixtures.kotlin, "device").also { it.deleteRecursively() }
@@ -67,15 +100,17 @@ class ExchangeTest {
             device.logMany(Fixtures.interactions())
             val report = device.personalize()
             val got = facts(device, report)
-            File(Fixtures.kotlin, "upload.bin").writeBytes(device.upload())
-            File(home, "state.bin").copyTo(File(folder.root, "state.bin"))
-            device.upgrade(Bundle.open(File(Fixtures.exchange, "successor")))
-            for (tensor in expected.outputsList) {
-                val value = if (tensor.name == "vector_after_upgrade") device.vector else got.getValue(tensor.name)
-                assertArrayEquals(tensor.name, floats(tensor), value, expected.tolerance)
+            File(Fixtures.kotlin, "upload.bin").writeBytes(device.upload()) // Python goes on from here
+            for (tensor in expected.outputsList.filter { it.name in got }) {
+                assertArrayEquals(tensor.name, floats(tensor), got.getValue(tensor.name), expected.tolerance)
             }
         }
-        File(folder.root, "state.bin").copyTo(File(home, "state.bin"), overwrite = true) // Python goes on from here
+        home.copyRecursively(File(folder.root, "device"))
+        Fixtures.device(File(folder.root, "device")).use { device ->
+            device.upgrade(Bundle.open(File(Fixtures.exchange, "successor")))
+            val upgraded = expected.outputsList.single { it.name == "vector_after_upgrade" }
+            assertArrayEquals(floats(upgraded), device.vector, expected.tolerance)
+        }
     }
 
     private fun facts(device: Personalizer, report: Report): Map<String, FloatArray> {

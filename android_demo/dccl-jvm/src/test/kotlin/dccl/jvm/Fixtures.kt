@@ -57,6 +57,13 @@ object Fixtures {
         return folder
     }
 
+    /** Likewise, with another file to which its manifest agrees. */
+    fun withFile(folder: File, name: String, content: ByteArray): File = successor(folder) {
+        File(folder, name).writeBytes(content)
+        val hash = ByteString.copyFrom(MessageDigest.getInstance("SHA-256").digest(content))
+        if (name == "goldens.pb") goldensSha256 = hash else certificateSha256 = hash
+    }
+
     private fun property(name: String): String {
         val value = System.getProperty(name)
         Assume.assumeTrue("$name is not set: run scripts/test_android.sh", !value.isNullOrEmpty())

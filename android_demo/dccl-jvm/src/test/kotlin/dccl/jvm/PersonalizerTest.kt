@@ -6,6 +6,7 @@ import dccl.core.Bundle
 import dccl.core.BundleError
 import dccl.core.InputError
 import dccl.core.Interaction
+import dccl.core.LogLimits
 import dccl.core.OnBundleChange
 import dccl.core.PersonalizeConfig
 import dccl.core.Personalizer
@@ -13,7 +14,6 @@ import dccl.core.RawId
 import dccl.core.Report
 import dccl.core.StateError
 import java.io.File
-import java.security.MessageDigest
 import java.util.concurrent.Callable
 import java.util.concurrent.Executors
 import kotlin.math.abs
@@ -215,19 +215,157 @@ class PersonalizerTest : DeviceTests() {
 
     @Test
     fun `a bundle whose goldens this runtime does not meet is refused, and the device goes on`() = trained {
-        val wrong = Fixtures.successor(File(folder.root, "wrong")) {
-            val file = File(folder.root, "wrong/goldens.pb")
-            val goldens = Dccl.Goldens.parseFrom(file.readBytes()).toBuilder()
-            val at = goldens.callsList.indexOfFirst { call -> call.signature == "infer" }
-            val call = goldens.getCalls(at).toBuilder()
-            val output = call.getOutputs(0).toBuilder()
-            output.data = ByteString.copyFrom(ByteArray(output.data.size()))
-            file.writeBytes(goldens.setCalls(at, call.setOutputs(0, output)).build().toByteArray())
-            goldensSha256 = ByteString.copyFrom(MessageDigest.getInstance("SHA-256").digest(file.readBytes()))
-        }
-        val error = assertThrows(BundleError::class.java) { it.upgrade(Bundle.open(wrong)) }
+        val error = assertThrows(BundleError::class.java) { it.upgrade(Bundle.open(wrongGoldens())) }
         assertTrue(error.message!!.contains("infer.logits"))
         assertEquals(Fixtures.bundle().identity, it.bundle.identity)
         assertEquals(3, it.rank(ids(101..120), k = 3).size)
+        assertEquals(listOf(Fixtures.bundle().identity), kept())
     }
+
+    @Test
+    fun `an upgrade outlives a restart of an app that always gives the bundle it ships`() {
+        val next = Bundle.open(Fixtures.successor(File(folder.root, "next")))
+        val third = Bundle.open(Fixtures.successor(File(folder.root, "third")) { oldestRuntime = "another 1.0" })
+        var vector = FloatArray(0)
+        trained {
+            it.upgrade(next)
+            vector = it.vector
+        }
+        next.folder.deleteRecursively() // the device has a copy
+        for (given in listOf(Fixtures.bundle(), null)) {
+            open(given).use {
+                assertEquals("resumed" to next.identity, it.opening.how to it.bundle.identity)
+                assertArrayEquals(vector, it.vector, 0f)
+            }
+        }
+        open(third).use { assertEquals("rebase" to next.identity, it.opening.how to it.opening.previous) }
+        assertEquals(setOf(next.identity, third.identity), kept().toSet())
+        open(third).use { assertEquals("resumed", it.opening.how) }
+    }
+
+    @Test
+    fun `a bundle that is refused when the app gives it leaves the device on its own`() {
+        trained { }
+        val wrong = Bundle.open(wrongGoldens())
+        open(wrong).use {
+            assertEquals("resumed" to Fixtures.bundle().identity, it.opening.how to it.bundle.identity)
+            assertTrue(it.opening.refused.startsWith("goldens.pb: "))
+        }
+        open(wrong).use { assertEquals("", it.opening.refused) } // it is not tried again
+        assertEquals(listOf(Fixtures.bundle().identity), kept())
+    }
+
+    @Test
+    fun `a bundle that the disk had no room for is tried again`() {
+        trained { }
+        val next = Bundle.open(Fixtures.successor(File(folder.root, "next")))
+        val obstacle = File(home, "state.bin.new").also { file -> file.mkdir() }
+        open(next).use {
+            assertEquals("resumed", it.opening.how)
+            assertTrue(it.opening.refused.contains("state.bin: cannot be written"))
+        }
+        obstacle.delete()
+        open(next).use { assertEquals("rebase", it.opening.how) }
+    }
+
+    @Test
+    fun `a device whose copy is damaged takes the bundle that the app gives`() {
+        trained { }
+        val model = File(home, "bundles").listFiles()!!.single().let { File(it, "model.tflite") }
+        model.appendBytes(byteArrayOf(0))
+        assertThrows(BundleError::class.java) { open(null) }
+        open(Fixtures.bundle()).use { assertEquals("resumed", it.opening.how) }
+        open(null).close()
+    }
+
+    @Test
+    fun `a new device needs a bundle, and a profile of its fields`() {
+        assertThrows(InputError::class.java) { open(null) }
+        val fresh = File(folder.root, "fresh")
+        assertThrows(InputError::class.java) {
+            Personalizer.open(
+                fresh, Fixtures.bundle(), Fixtures.runners, Fixtures.databases, profile = mapOf("size" to "1")
+            )
+        }
+        assertFalse(fresh.exists())
+    }
+
+    @Test
+    fun `a field that a bundle dropped is reported, and the device opens`() {
+        trained { }
+        val next = Fixtures.successor(File(folder.root, "next")) {
+            setProfile(0, getProfile(0).toBuilder().setName("sex"))
+        }
+        Fixtures.device(home, Bundle.open(next)).use { // with the profile's field "age"
+            assertEquals("rebase" to listOf("age"), it.opening.how to it.opening.profileUnknown)
+        }
+    }
+
+    private fun open(given: Bundle?) =
+        Personalizer.open(home, given, runners = Fixtures.runners, databases = Fixtures.databases)
+
+    private fun kept(): List<ByteString> = File(home, "bundles").listFiles()!!.map { Bundle.open(it).identity }
+
+    /** A bundle whose goldens say that every score is 0. */
+    private fun wrongGoldens(): File {
+        val goldens = Dccl.Goldens.parseFrom(File(Fixtures.tinyBundle, "goldens.pb").readBytes()).toBuilder()
+        val at = goldens.callsList.indexOfFirst { call -> call.signature == "infer" }
+        val call = goldens.getCalls(at).toBuilder()
+        val output = call.getOutputs(0).toBuilder()
+        output.data = ByteString.copyFrom(ByteArray(output.data.size()))
+        val content = goldens.setCalls(at, call.setOutputs(0, output)).build().toByteArray()
+        return Fixtures.withFile(File(folder.root, "wrong"), "goldens.pb", content)
+    }
+
+    // ---- The log's bounds, and the end -------------------------------------------------------------
+
+    @Test
+    fun `a history alone is cut to nine tenths of its bound`() = bounded(LogLimits(history = 10)) {
+        it.remember(Fixtures.interactions(10))
+        assertEquals(10, it.historySize)
+        it.remember(Fixtures.interactions(1))
+        assertEquals(9, it.historySize)
+    }
+
+    @Test
+    fun `cut samples leave the history of those that stay`() = bounded(LogLimits(samples = 10, history = 10)) {
+        val alone = Fixtures.interactions(20).map { one -> one.copy(skipped = emptyList()) }
+        it.logMany(alone.take(11))
+        assertEquals(11L to 9L, it.historySize to it.sampleCount) // the oldest sample has 2 interactions before it
+        it.logMany(alone.drop(11))
+        assertEquals(14L to 9L, it.historySize to it.sampleCount) // T = 5 before the oldest of 9
+    }
+
+    @Test
+    fun `items count as met for the newest interactions, longer than the history`() =
+        bounded(LogLimits(history = 5, met = 12)) {
+            it.remember(List(13) { number -> Interaction(RawId(101 + number), 1, 0) })
+            assertEquals(ids(listOf(101)), it.rank(ids(101..113), excludeHistory = true).map { one -> one.item })
+        }
+
+    @Test
+    fun `a bound below 1 is refused`() {
+        assertThrows(InputError::class.java) { LogLimits(met = 0) }
+    }
+
+    @Test
+    fun `a closed device says so`() {
+        val device = Fixtures.device(home)
+        device.scores(ids(101..102))
+        device.close()
+        val calls = listOf<() -> Any>(
+            { device.log(RawId(101)) },
+            { device.scores(ids(101..102)) },
+            { device.personalize() },
+            { device.forget() },
+            { device.uploads }
+        )
+        for (call in calls) {
+            val error = assertThrows(StateError::class.java) { call() }
+            assertTrue(error.message!!.endsWith("closed; open the device again"))
+        }
+    }
+
+    private fun bounded(limits: LogLimits, use: (Personalizer) -> Unit) =
+        Personalizer.open(home, Fixtures.bundle(), Fixtures.runners, Fixtures.databases, limits = limits).use(use)
 }

@@ -1,0 +1,42 @@
+package dccl.core
+
+import com.google.protobuf.ByteString
+import java.io.File
+
+/**
+ * The bundles that a device keeps: its own copies, so that a folder of downloads may vanish.
+ *
+ *     bundles/IDENTITY/          the five files of a bundle, IDENTITY in hexadecimal
+ *     bundles/IDENTITY/state.bin the device's state when it left this bundle for another
+ */
+internal class BundleStore(private val folder: File) {
+    operator fun contains(identity: ByteString): Boolean = path(identity).isDirectory
+
+    /** A kept bundle, verified anew. Throws BundleError if it is not kept, or damaged. */
+    fun open(identity: ByteString): Bundle = Bundle.open(path(identity))
+
+    /** Copies a bundle in, unless an undamaged copy is kept. Throws as [Bundle.copy] does. */
+    fun adopt(bundle: Bundle): Bundle = try {
+        open(bundle.identity)
+    } catch (_: BundleError) {
+        Bundle.copy(bundle, path(bundle.identity))
+    }
+
+    /** Keeps the state that a device has in its bundle, before it goes over to another. Throws StorageError. */
+    fun leave(state: DeviceState) {
+        if (state.bundle in this) replaceFile(left(path(state.bundle)), state.toBytes())
+    }
+
+    /** Deletes the states that [leave] kept. */
+    fun forgetStates() = folder.listFiles().orEmpty().forEach { left(it).delete() }
+
+    /** Removes all but these, and what an interrupted copy left. What cannot be removed waits for next time. */
+    fun keep(identities: List<ByteString>) {
+        val names = identities.map { path(it).name }
+        folder.listFiles { file -> file.name !in names }.orEmpty().forEach { it.deleteRecursively() }
+    }
+
+    private fun path(identity: ByteString) = File(folder, identity.toByteArray().hex())
+
+    private fun left(path: File) = File(path, "state.bin")
+}
