@@ -41,6 +41,7 @@ class DeviceArm:
     learns: str = "metapatch"  # what a device trains, see `finetuning`
     rates: tuple[float, ...] = ()  # learning rates, and
     pulls: tuple[float, ...] = ()  # precisions of the prior, of which validation takes the best pair
+    swapped: bool = False  # a control: each device then has the vector and the gate of another
 
     def __post_init__(self) -> None:
         if self.start not in STARTS or self.learns not in LEARNS:
@@ -85,6 +86,9 @@ def run_devices(
             vectors = Vectors(**stages.arrays(f"arm{number}-{trial}", make))
             tried.append((validation(valid, theirs, vectors), setting, vectors))
         worth, taken, vectors = max(tried, key=lambda one: one[0])
+        if arm.swapped:
+            others = np.random.default_rng(config.seed).permutation(len(log.users))
+            vectors = Vectors(vectors.theta[others], vectors.gates[others])
         models[name] = theirs, vectors
         facts[name] = {
             "floats": theirs.metapatch.length,

@@ -103,6 +103,7 @@ class DeviceSweep:
 
 _GRID = {"rates": (3e-4, 1e-3, 3e-3), "pulls": (100.0, 3000.0)}  # of thousands of parameters
 _GRID_OF_VECTORS = {"rates": (3e-3, 1e-2, 3e-2), "pulls": (40.0, 320.0, 1280.0)}
+_UNTRAINED: Changes = (("epochs", 0), ("gate_margin", -1000.0))
 # Arms share a cell, and what its cloud model is made with; fine-tuning, which takes hours, has one of its own.
 DEVICE_JOBS: dict[str, Changes] = {"devices": RUN_DEFAULTS, "finetuning": ()}
 
@@ -128,6 +129,15 @@ DEVICE_SWEEPS = {
             "0": DeviceArm(start="zero"),
             "mean of U(0, u)": DeviceArm(start="mean"),
             "random": DeviceArm(start="random"),
+        },
+    ),
+    "personal": DeviceSweep(
+        "Is it personal? Vectors that never trained, and those of other users",
+        {
+            "own vectors": DeviceArm(),
+            "U(0, u), never trained": DeviceArm(fleet=_UNTRAINED),
+            "mean of U(0, u), never trained": DeviceArm(fleet=_UNTRAINED, start="mean"),
+            "vectors of other users": DeviceArm(swapped=True),
         },
     ),
     "what-learns": DeviceSweep(

@@ -25,6 +25,8 @@ ARMS = {
     "zero": DeviceArm(fleet=(("epochs", 1), ("learning_rate", 1e-30)), start="zero"),
     "mean": DeviceArm(fleet=(("epochs", 1), ("learning_rate", 1e-30)), start="mean"),
     "random": DeviceArm(fleet=(("epochs", 1), ("learning_rate", 1e-30)), start="random"),
+    "untrained": DeviceArm(fleet=(("epochs", 0),)),
+    "swapped": DeviceArm(swapped=True),
     "patches": DeviceArm(learns="patches", rates=(1e-30,), pulls=(1.0,)),
     "last": DeviceArm(learns="last", rates=(1e-30, 0.01), pulls=(1.0,)),
     "head": DeviceArm(learns="head", rates=(1e-30,), pulls=(1.0,)),
@@ -45,6 +47,15 @@ def test_vectors_that_do_not_move_are_their_start(found):
     np.testing.assert_allclose(models["zero"][1].theta, 0.0, atol=1e-6)
     np.testing.assert_allclose(models["mean"][1].theta, np.tile(starts.mean(axis=0), (40, 1)), atol=1e-6)
     assert models["random"][1].theta.std() == pytest.approx(0.25, rel=0.2)  # 16 ** -0.5, over 160 floats
+
+
+def test_controls_have_what_they_say(found):
+    _, models, _, _ = found
+    np.testing.assert_allclose(models["untrained"][1].theta, models["still"][1].theta, atol=1e-6)
+    assert models["untrained"][1].gates.min() == 1.0
+    own, others = models["default"][1].theta, models["swapped"][1].theta
+    np.testing.assert_array_equal(np.sort(own, axis=0), np.sort(others, axis=0))
+    assert (own == others).all(axis=1).mean() < 0.5
 
 
 def test_what_else_a_device_could_train_begins_as_the_same_model(found):
