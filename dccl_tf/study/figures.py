@@ -11,6 +11,7 @@ from dccl_tf.metrics import by_activity, estimate
 from dccl_tf.report import VectorMap
 from dccl_tf.report.drawing import Drawing
 from dccl_tf.report.plots import vector_map
+from dccl_tf.run_config import DcclConfig
 from dccl_tf.study import plots
 from dccl_tf.study.cells import Cell, Changes
 from dccl_tf.study.collect import MAIN, Collector
@@ -119,7 +120,10 @@ def _rounds(found: Collector, log: InteractionLog) -> Made | None:
         for count, curve in curves.items()
     ]
     header = ["", *(f"{name}, {when} round" for when in ("first", "last") for name in (FAIR, DEVICES))]
-    text = f"**{PROTOCOLS[found.protocol]}**, {heading(metric)}:\n\n{markdown_table(header, rows)}"
+    text = (
+        f"**{PROTOCOLS[found.protocol]}**, {heading(metric)}, with {DcclConfig.item_width} floats an item:\n\n"
+        + markdown_table(header, rows)
+    )
     return Made(text, drawing, {"metric": metric, "curves": curves})
 
 

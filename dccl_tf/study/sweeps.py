@@ -177,7 +177,7 @@ def _plan_of_device_sweep(name: str) -> Plan:
         shown, model = (f"{label} (default)", "default") if _is_default(arm) else (label, f"{name}: {label}")
         rows.append(Row(shown, sweep.job, model, changes))
     pairs = tuple((row.label, CLOUD_ALONE) for row in rows[1:])
-    return Plan(f"ablation-{name}", f"Ablation: {sweep.title}", tuple(rows), pairs)
+    return Plan(f"ablation-{name}", f"Ablation: {sweep.title}", tuple(rows), pairs, note=_width_of(changes))
 
 
 def plan_of_sweep(name: str) -> Plan:
@@ -205,7 +205,13 @@ def plan_of_sweep(name: str) -> Plan:
         rows, pairs = _against_one_baseline(labelled, sweep.models, sweep.base)
     else:
         rows, pairs = against_own_baseline(labelled, sweep.models)
-    return Plan(f"ablation-{name}", f"Ablation: {sweep.title}", rows, pairs)
+    note = "" if name == "width" else _width_of(sweep.base)
+    return Plan(f"ablation-{name}", f"Ablation: {sweep.title}", rows, pairs, note=note)
+
+
+def _width_of(base: Changes) -> str:
+    """What a page says of the model."""
+    return f"With {dccl_config('liked', seed=0, changes=base).item_width} floats an item."
 
 
 def _against_one_baseline(
