@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from device_runtime.file_lock import FileLock, HeldError
+from device_runtime.state.file_lock import FileLock, HeldError
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from dccl_tf.study.figures import FigurePlan
 from dccl_tf.study.markdown import PROTOCOLS, table_section
 from dccl_tf.study.page import write_section
 from dccl_tf.study.plans import Plan
-from device_runtime.file_lock import FileLock, HeldError
+from device_runtime.state.file_lock import FileLock, HeldError
 
 _ABOUT_A_CELL = ("cell", "seconds", "date", "computed_on")
 Settings = Callable[[Cell], dict[str, Any]]

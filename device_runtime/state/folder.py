@@ -14,7 +14,6 @@ import secrets
 from pathlib import Path
 
 from device_runtime.errors import InputError, StateError, StorageError
-from device_runtime.file_lock import FileLock, HeldError
 from device_runtime.log.database import Database
 from device_runtime.log.events import EventLog
 from device_runtime.log.outbox import Outbox
@@ -22,6 +21,7 @@ from device_runtime.log.samples import LogLimits, SampleLog
 from device_runtime.state.bundle_store import BundleStore
 from device_runtime.state.checkpoint import CheckpointFile
 from device_runtime.state.device_state import DeviceState, load_state, save_state
+from device_runtime.state.file_lock import FileLock, HeldError
 from device_runtime.state.files import read_file, replace_file
 from protos.signing import KEY_BYTES
 
