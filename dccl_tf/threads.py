@@ -1,8 +1,8 @@
 """How many cores TensorFlow shares one operation between.
 
 By default all of them. The operations of a model as small as a phone's are so short that to wake another core costs
-more than it saves: on 2 cores DIN of 32 floats an item learns 1.6 times as fast, and beside vectors 1.9 times, when
-each operation stays on one core and several run at once (benchmarks/threads.py).
+more than it saves: on 2 cores DIN of 32 floats an item learns 1.2 to 1.5 times as fast, and beside vectors faster
+still, when each operation stays on one core and several run at once (docs/trainer.md).
 """
 
 import os
