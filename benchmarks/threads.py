@@ -74,14 +74,9 @@ def clicks_a_second(protocol: str, way: str, width: int) -> float:
     config = DcclConfig(protocol=protocol, item_width=width)
     data = training_data(log, config, split_log(log, config).pretrain, config.seed)
     model = Rehearsal.untrained(log, config)
-    cloud, variables, loss = model.cloud, model.cloud.din.trainable_variables, data_loss(model.cloud)
+    variables, loss = model.cloud.din.trainable_variables, data_loss(model.cloud)
     if way == "joint":
-        variables = [
-            *variables,
-            *cloud.metapatch.trainable_variables,
-            *cloud.encoder.trainable_variables,
-            model.offsets,
-        ]
+        variables = model.learned
         loss = joint_loss(model, None, 0.0, config.shared, config.offset_pull / data.samples_of_users())
     optimizer = FusedAdam(config.pretraining.learning_rate, weight_decay=config.pretraining.weight_decay)
     optimizer.build(variables)

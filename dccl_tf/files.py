@@ -1,11 +1,16 @@
 """Files that are there as a whole or not at all, and folders that one process at a time works in."""
 
 import os
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from device_runtime.state.file_lock import FileLock, HeldError
+
+# What zipfile raises for an archive with wrong bytes in it, beside OSError and EOFError.
+DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 
 
 @contextmanager

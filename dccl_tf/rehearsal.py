@@ -57,6 +57,12 @@ class Rehearsal(keras.Model):
         shared, own = self.cloud.shared_and_personal(batch, personal, training=True)
         return own, shared, tf.reduce_sum(delta * delta, axis=-1)
 
+    @property
+    def learned(self) -> list[keras.Variable]:
+        """What learns: f, Theta, U and the offsets."""
+        parts = (self.cloud.din, self.cloud.metapatch, self.cloud.encoder)
+        return [*(variable for part in parts for variable in part.trainable_variables), self.offsets]
+
     def vectors(self, profile: np.ndarray) -> np.ndarray:
         """U(0, u) + delta of all users, [U, K]; profile int32 [U, P]."""
         return (self.cloud.encoder.start(tf.constant(profile)) + self.offsets.value).numpy()
@@ -144,17 +150,10 @@ def rehearse(
     Raises:
       ValueError: a teacher is made of the student, whose weights are about to change.
     """
-    cloud = model.cloud
-    refuse_own_student(teachers, cloud)
-    variables = [
-        *cloud.din.trainable_variables,
-        *cloud.metapatch.trainable_variables,
-        *cloud.encoder.trainable_variables,
-        model.offsets,
-    ]
+    refuse_own_student(teachers, model.cloud)
     loss = joint_loss(model, teachers, beta, shared, pull / data.samples_of_users())
     own = {"steps": data.steps, "undecayed": [model.offsets]}
-    return fit(model, variables, loss, data, config, **own, **{"name": "rehearse"} | options)
+    return fit(model, model.learned, loss, data, config, **own, **{"name": "rehearse"} | options)
 
 
 def joint_loss(

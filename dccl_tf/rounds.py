@@ -60,6 +60,7 @@ class Outcome:
     """The models of a finished run; `evaluate` and the report read it."""
 
     split: Split
+    valid: Evaluator  # on the validation span
     evaluator: Evaluator  # on the test span
     din: CloudModel  # pretrained on the first half
     same_data: CloudModel  # DIN that has seen the rounds' data too, without devices
@@ -151,6 +152,7 @@ class _Run:
             last, shipped, start = shipped, distilled, rebased.vectors
         return Outcome(
             split=self.split,
+            valid=self.valid,
             evaluator=self.test,
             din=din,
             same_data=same_data,

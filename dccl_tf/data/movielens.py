@@ -8,7 +8,6 @@ The zip code is left out: it would single people out. Films that nobody rated ar
 
 import io
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from dccl_tf.data.columns import Column, ids, numbers, times
 from dccl_tf.data.schema import Catalogue, InteractionLog, ProfileField, Users
 from dccl_tf.data.sequences import sorted_log
 from dccl_tf.data.sources import LICENCE, find
+from dccl_tf.files import DAMAGED_ZIP
 
 # MovieLens-1M has the first year of each group instead of the age; 100K's ages are put into the same groups.
 AGES = {1: "under 18", 18: "18-24", 25: "25-34", 35: "35-44", 45: "45-49", 50: "50-55", 56: "56 and over"}
@@ -115,7 +115,7 @@ class _Files:
             raise ValueError(f"{self.path}: expected a file {name}, got {', '.join(sorted(self._read)[:10]) or 'none'}")
         try:
             text = self._read[name]().decode("utf-8" if header else "latin-1")
-        except (UnicodeDecodeError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+        except (UnicodeDecodeError, *DAMAGED_ZIP) as error:
             raise ValueError(f"{file}: {error}; fetch the file again") from error
         if len(separator) > 1:  # pandas parses a separator of one character ten times faster
             text, separator = text.replace(separator, "\x1f"), "\x1f"

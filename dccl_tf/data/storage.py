@@ -2,15 +2,13 @@
 
 import hashlib
 import json
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dccl_tf.data.schema import Catalogue, InteractionLog, ProfileField, Users
-from dccl_tf.files import whole
+from dccl_tf.files import DAMAGED_ZIP, whole
 
 FORMAT = 1
 _ARRAYS = ("items", "timestamps", "labels", "offsets")
@@ -53,10 +51,7 @@ def save_log(log: InteractionLog, path: str | Path) -> Path:
 
 
 # What NumPy, zipfile and json raise for a file with wrong bytes in it.
-_DAMAGED = (
-    *(ValueError, LookupError, OSError, EOFError, TypeError, AttributeError, NotImplementedError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error),
-)
+_DAMAGED = (ValueError, LookupError, OSError, EOFError, TypeError, AttributeError, *DAMAGED_ZIP)
 
 
 def read_log(path: str | Path) -> InteractionLog:

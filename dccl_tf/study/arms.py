@@ -88,8 +88,7 @@ def run_dccl(
     facts["open_gates"] = {
         name: float(vectors.gates.mean()) for name, (_, vectors) in outcome.models().items() if vectors is not None
     }
-    valid = run_config.evaluators(log, outcome.split, config)[0]
-    facts["validation"] = {name: validation(valid, *model) for name, model in outcome.models().items()}
+    facts["validation"] = {name: validation(outcome.valid, *model) for name, model in outcome.models().items()}
     if pictured:
         case, found = findings.long_tail_case(log, outcome), findings.vector_map(log, config, outcome)
         facts |= {"case": case and asdict(case), "map": found and asdict(found)}
