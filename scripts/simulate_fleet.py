@@ -35,7 +35,9 @@ _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The .keras file of the sh
 _BUNDLE = flags.DEFINE_string("bundle", None, "Its bundle, which says how devices train.")
 _PROTOCOL = flags.DEFINE_enum("protocol", "next", ["next", "liked"], "What the samples are.")
 _STORE = flags.DEFINE_string("store", "sqlite:///vectors.sqlite", "URL of the vector store, or a new .parquet file.")
-_SEQUENCE = flags.DEFINE_integer("sequence", 1, "Number of these uploads; each new one must be higher.", lower_bound=1)
+_SEQUENCE = flags.DEFINE_integer(
+    "sequence", None, "Number of these uploads; by default the next one that --store has not seen.", lower_bound=1
+)
 _FILTERS = ("min_user_interactions", "min_item_interactions", "max_user_interactions", "max_users")
 
 
@@ -61,10 +63,11 @@ def _run() -> None:
     config = flags_model.config_of(flags.FLAGS, _PROTOCOL.value, cloud, _CHECKPOINT.value)
     config = flags_model.config_with_devices_of(flags.FLAGS, bundle, config)
     store = None if vectors else _database(bundle)
+    sequence = _sequence(store)
     with tempfile.TemporaryDirectory() as folder:
         written = vectors or Path(folder) / "vectors.parquet"
         train = _with_spark if flags_spark.ENGINE.value == "spark" else _in_process
-        train(config, cloud, bundle, written, Path(folder))
+        train(config, cloud, bundle, sequence, written, Path(folder))
         from dccl_tf.fleet_uploads import summary
 
         found = summary(written)
@@ -86,6 +89,19 @@ def _database(bundle: "Bundle") -> "VectorStore":
     return store
 
 
+def _sequence(store: "VectorStore | None") -> int:
+    """The number of these uploads, which the store is sure to take: asked before hours of training, too."""
+    from dccl_tf.real_devices import PREFIX
+
+    highest = store.highest_sequence(PREFIX) if store else 0
+    if _SEQUENCE.value is not None and _SEQUENCE.value <= highest:
+        raise ValueError(
+            f"sequence: expected more than {highest}, which a device has sent to {_STORE.value} before, got "
+            f"{_SEQUENCE.value}; leave --sequence out for the next one"
+        )
+    return _SEQUENCE.value or highest + 1
+
+
 def _send(vectors: Path, store: "VectorStore") -> None:
     from dccl_tf.fleet_uploads import load_fleet
 
@@ -93,12 +109,14 @@ def _send(vectors: Path, store: "VectorStore") -> None:
     print(f"uploads: {dict(receipts)}")
     if stale := receipts["STALE_SEQUENCE"]:
         raise ValueError(
-            f"sequence: expected more than each device has sent before, got {_SEQUENCE.value}; the store did not take "
-            f"{stale:,} of {receipts.total():,} vectors, give a higher --sequence"
+            f"store: expected no other uploads of these devices meanwhile, got newer ones from {stale:,} of "
+            f"{receipts.total():,}; their vectors stay, try again"
         )
 
 
-def _in_process(config: "DcclConfig", cloud: "CloudModel", bundle: "Bundle", output: Path, _: Path) -> None:
+def _in_process(
+    config: "DcclConfig", cloud: "CloudModel", bundle: "Bundle", sequence: int, output: Path, _: Path
+) -> None:
     from dccl_tf import fleet, fleet_uploads, real_devices, run_config
 
     log, _ = flags_data.load_log(flags.FLAGS)
@@ -106,10 +124,12 @@ def _in_process(config: "DcclConfig", cloud: "CloudModel", bundle: "Bundle", out
     data = run_config.device_data(log, config, run_config.split_log(log, config), config.rounds - 1)
     devices = fleet.personalize(cloud, data, config.fleet)
     names = [real_devices.device_id(user) for user in range(len(log.users))]
-    fleet_uploads.write_fleet(output, fleet_uploads.fleet_batch(bundle.identity, names, devices, _SEQUENCE.value))
+    fleet_uploads.write_fleet(output, fleet_uploads.fleet_batch(bundle.identity, names, devices, sequence))
 
 
-def _with_spark(config: "DcclConfig", cloud: "CloudModel", bundle: "Bundle", output: Path, folder: Path) -> None:
+def _with_spark(
+    config: "DcclConfig", cloud: "CloudModel", bundle: "Bundle", sequence: int, output: Path, folder: Path
+) -> None:
     from dccl_tf.data.sequence_files import SequenceFolder, write_sequences
     from dccl_tf.spark.fleet import simulate
 
@@ -134,7 +154,7 @@ def _with_spark(config: "DcclConfig", cloud: "CloudModel", bundle: "Bundle", out
             )
         simulate(
             spark, path, _CHECKPOINT.value, bundle.identity, config, output,
-            sequence=_SEQUENCE.value, partitions=flags_spark.PARTITIONS.value,
+            sequence=sequence, partitions=flags_spark.PARTITIONS.value,
         )  # fmt: skip
 
 

@@ -170,6 +170,17 @@ class VectorStore:
             sequences=np.array([row.sequence for row in rows], np.int64),
         )
 
+    def highest_sequence(self, prefix: str) -> int:
+        """The highest number of an upload of all devices whose ids begin so, pruned ones included; 0 without any."""
+        query = sql.union_all(
+            sql.select(sql.func.max(VECTORS.c.sequence)).where(VECTORS.c.device_id.startswith(prefix, autoescape=True)),
+            sql.select(sql.func.max(DEVICES.c.pruned_sequence)).where(
+                DEVICES.c.device_id.startswith(prefix, autoescape=True)
+            ),
+        )
+        with self.reading() as connection:
+            return max(found or 0 for found in connection.execute(query).scalars())
+
     def prune(self, before: float) -> Iterator[int]:
         """Deletes vectors that were received before a time, in seconds since 1970. Their sequence numbers stay used up.
 

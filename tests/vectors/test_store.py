@@ -245,6 +245,18 @@ def test_rubbish_does_not_use_up_the_numbers_of_rejected_uploads(store):
     assert store.quarantined(1)[0].number == 2**31
 
 
+def test_the_highest_sequence_is_of_devices_of_one_kind_and_remembers_pruned_ones(store):
+    def highest():
+        return [store.highest_sequence(prefix) for prefix in ("a-", "a-1", "%", "")]
+
+    assert highest() == [0, 0, 0, 0]
+    sent = [("a-1", 4), ("a-2", 7), ("b", 9)]
+    Ingest(store).receive_many([body(store, device_id=name, sequence=number) for name, number in sent])
+    assert highest() == [7, 4, 0, 9]
+    assert sum(store.prune(before=time.time() + 1.0)) == 3
+    assert highest() == [7, 4, 0, 9]
+
+
 def test_pruned_vectors_are_gone_and_cannot_come_back(store):
     ingest, first = Ingest(store), body(store, sequence=5)
     ingest.receive_many([first, body(store, device_id="d2")])
