@@ -1,6 +1,7 @@
 """Files that are there as a whole or not at all, and folders that one process at a time works in."""
 
 import os
+import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,12 +17,15 @@ DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to, which takes its place when the `with` block ends: a kill or an error leaves
-    what was there before. Processes that write the same file do not meet, and readers of a folder pass over it."""
+    what was there before. Processes that write the same file do not meet, and readers of a folder pass over it. What is
+    written may be a folder, where nothing is in its place yet."""
     temporary = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
         temporary.unlink(missing_ok=True)
 
 

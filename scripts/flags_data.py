@@ -81,11 +81,7 @@ def load_log(values: flags.FlagValues) -> tuple[InteractionLog, Oracle | None]:
     oracle = None
     least = LEAST if values.dataset == "amazon" else 1
     least_of_user, least_of_item = values.min_user_interactions or least, values.min_item_interactions or least
-    for name in ("rating_threshold", "synthetic_drift"):
-        if not math.isfinite(values[name].value):
-            raise ValueError(f"{name}: expected a finite number, got {values[name].value}")
-    if values.max_users and values.dataset != "amazon":
-        raise ValueError(f"max_users: expected --dataset=amazon beside it, got --dataset={values.dataset}")
+    require_fitting(values)
     if values.dataset in ("ml-100k", "ml-1m"):
         log = load_movielens(values.dataset, values.data_dir, rating_threshold=values.rating_threshold)
     elif values.dataset == "amazon":
@@ -110,6 +106,15 @@ def load_log(values: flags.FlagValues) -> tuple[InteractionLog, Oracle | None]:
         logging.warning("The filters changed the made-up sequences, so the oracle is left out")
         oracle = None
     return filtered, oracle
+
+
+def require_fitting(values: flags.FlagValues) -> None:
+    """Raises ValueError for a number that is none, and for a flag of another data set."""
+    for name in ("rating_threshold", "synthetic_drift"):
+        if not math.isfinite(values[name].value):
+            raise ValueError(f"{name}: expected a finite number, got {values[name].value}")
+    if values.max_users and values.dataset != "amazon":
+        raise ValueError(f"max_users: expected --dataset=amazon beside it, got --dataset={values.dataset}")
 
 
 def protocols_of(log: InteractionLog, asked: list[str] | None) -> list[str]:

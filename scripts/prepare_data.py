@@ -63,6 +63,7 @@ def _run_spark() -> None:
             "dataset, interactions, output: --engine=spark expects --dataset=table and both others, got "
             f"{values.dataset}, {values.interactions} and {_OUTPUT.value}"
         )
+    flags_data.require_fitting(values)
     from dccl_tf.data.sequence_files import SequenceFolder
     from dccl_tf.spark.prepare import prepare_table
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from dccl_tf.data.schema import InteractionLog
     from dccl_tf.run_config import DcclConfig
     from dccl_tf.teachers import PersonalModels, Uploads
+    from device_runtime import Bundle
 
 _STAGE = flags.DEFINE_enum("stage", "pretrain", ["pretrain", "rehearse", "distill", "basis"], "What to learn.")
 _PROTOCOL = flags.DEFINE_enum("protocol", "next", ["next", "liked"], "What the samples are.")
@@ -117,6 +118,7 @@ def _train(chief: bool) -> str:
     from dccl_tf.momodistill import distill_cloud, learn_basis
     from dccl_tf.pretrain import pretrain
     from dccl_tf.rehearsal import Rehearsal, learn_jointly
+    from device_runtime import Bundle
 
     stage, paths = _STAGE.value, _CHECKPOINTS.value
     widths = map(flags_model.checkpoint_width, paths)
@@ -132,10 +134,11 @@ def _train(chief: bool) -> str:
     span = run_config.joined(split, _SPAN.value or ("rounds" if stage == "distill" else "pretrain"))
     data = run_config.training_data(log, config, span, config.seed)
     judge = run_config.evaluators(log, split, config)[0]
-    sources = _sources(clouds, log)
+    bundles = [Bundle.open(path) for path in _BUNDLES.value]
+    sources = _sources(bundles, clouds, log)
     work = _work_folder(log, config, sources, chief)
     folders = {"checkpoint_dir": work and work / "checkpoint", "log_dir": work and work / "tensorboard"}
-    teachers = _teachers(sources, log, config) if sources else None
+    teachers = _teachers(bundles, sources, log, config) if sources else None
     keras.utils.set_random_seed(config.seed)
     if stage == "rehearse":
         student = Rehearsal.untrained(log, config)
@@ -160,16 +163,15 @@ def _train(chief: bool) -> str:
     return f"wrote {_OUTPUT.value}; validation {judge.selection_metric} {validate():.4f}"
 
 
-def _sources(clouds: "list[CloudModel]", log: "InteractionLog") -> "list[Uploads]":
+def _sources(bundles: "list[Bundle]", clouds: "list[CloudModel]", log: "InteractionLog") -> "list[Uploads]":
     """The newest vectors of each bundle, with the model that it was exported from."""
     from dccl_tf.bundle_models import check_exported_from, items_of
     from dccl_tf.teachers import Uploads
-    from device_runtime import Bundle
 
-    if not _BUNDLES.value:
+    if not bundles:
         return []
     newest, sources = flags_vectors.newest_vectors(_STORE.value, log), []
-    for bundle, cloud, path in zip(map(Bundle.open, _BUNDLES.value), clouds, _CHECKPOINTS.value, strict=True):
+    for bundle, cloud, path in zip(bundles, clouds, _CHECKPOINTS.value, strict=True):
         check_exported_from(bundle, cloud, path)
         items = items_of(bundle, log)
         if _REPLAY.value and items is not None:
@@ -178,24 +180,25 @@ def _sources(clouds: "list[CloudModel]", log: "InteractionLog") -> "list[Uploads
     return sources
 
 
-def _teachers(sources: "list[Uploads]", log: "InteractionLog", config: "DcclConfig") -> "PersonalModels":
+def _teachers(
+    bundles: "list[Bundle]", sources: "list[Uploads]", log: "InteractionLog", config: "DcclConfig"
+) -> "PersonalModels":
     """The personal models of all bundles."""
     from dccl_tf.teachers import personal_models
     from dccl_tf.trust import Trust
 
     trust = Trust(_NORM_CLIP.value, _LEAST_GAIN.value, _CONFIDENCE.value)
     if _REPLAY.value:
-        sources = [_replayed(one, path, log, config) for one, path in zip(sources, _BUNDLES.value, strict=True)]
+        sources = [_replayed(one, bundle, log, config) for one, bundle in zip(sources, bundles, strict=True)]
     return personal_models(sources, len(log.users), trust)
 
 
-def _replayed(source: "Uploads", bundle: str, log: "InteractionLog", config: "DcclConfig") -> "Uploads":
+def _replayed(source: "Uploads", bundle: "Bundle", log: "InteractionLog", config: "DcclConfig") -> "Uploads":
     """The same with losses on what devices of the bundle hold out, as its manifest says."""
     from dccl_tf.run_config import device_data, split_log
     from dccl_tf.trust import replayed
-    from device_runtime import Bundle
 
-    config = config.with_devices_of(Bundle.open(bundle).manifest)
+    config = config.with_devices_of(bundle.manifest)
     samples = device_data(log, config, split_log(log, config), config.rounds - 1)
     return replace(source, uploaded=replayed(source.uploaded, source.cloud, samples, config.fleet))
 

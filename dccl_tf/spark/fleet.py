@@ -15,6 +15,7 @@ import pyarrow as pa
 from pyarrow import dataset
 
 from dccl_tf.data.sequence_files import SequenceFolder
+from dccl_tf.files import whole
 from dccl_tf.fleet import Fleet, FleetConfig
 from dccl_tf.fleet_uploads import FLEET_SCHEMA, fleet_batch
 from dccl_tf.real_devices import device_id
@@ -47,7 +48,7 @@ def simulate(
       checkpoint: the .keras file of the cloud model; it travels to the machines.
       bundle: identity of its bundle.
       config: what is a sample, and how a device trains.
-      output: folder to write; must not exist.
+      output: folder to write; must not exist, and is there when all vectors are.
       sequence: number of these uploads.
       partitions: parts of the users, a task each; by default enough to keep all cores at work.
 
@@ -80,14 +81,15 @@ def simulate(
         frame = frame.repartitionByRange(enough, "user").sortWithinPartitions("user")
     trained = Observation()
     vectors = frame.mapInArrow(train, _spark_schema()).observe(trained, F.count(F.lit(1)).alias("devices"))
-    vectors.write.parquet(str(output))
-    require_devices(output, trained.get["devices"])
+    with whole(Path(output)) as folder:
+        vectors.write.parquet(str(folder))
+        require_devices(folder, trained.get["devices"], output)
     return Path(output)
 
 
-def require_devices(output: str | Path, trained: int) -> None:
+def require_devices(folder: Path, trained: int, output: str | Path) -> None:
     """Raises ValueError where this machine sees fewer vectors than tasks have written."""
-    found = dataset.dataset(str(output), schema=FLEET_SCHEMA, format="parquet").count_rows()
+    found = dataset.dataset(str(folder), schema=FLEET_SCHEMA, format="parquet").count_rows()
     if found != trained:
         raise ValueError(
             f"output: expected the vectors of {trained:,} devices in {output}, got {found:,}; "

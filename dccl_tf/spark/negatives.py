@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from dccl_tf.data.negatives import evaluation_negatives
 from dccl_tf.data.sequence_files import SequenceFolder
+from dccl_tf.files import whole
 from dccl_tf.spark.parts import logs
 
 if TYPE_CHECKING:
@@ -38,5 +39,6 @@ def draw_negatives(spark: "SparkSession", log: str | Path, output: str | Path, n
             yield pa.RecordBatch.from_arrays([pa.array(part.users.numbers[present]), items], names=["user", "items"])
 
     frame = spark.read.parquet(str(opened.sequences))
-    frame.mapInArrow(draw, "user long, items array<int>").write.parquet(str(output))
+    with whole(Path(output)) as folder:
+        frame.mapInArrow(draw, "user long, items array<int>").write.parquet(str(folder))
     return Path(output)

@@ -113,6 +113,15 @@ def test_the_program_tells_what_it_may_not_replace_before_it_reads(tmp_path):
     assert "output: expected a new folder or one with a prepared log" in done.stderr
 
 
+def test_the_program_refuses_other_data_s_flags_with_spark_too(tmp_path):
+    done = run(
+        "--engine=spark", "--dataset=table", "--interactions=none.csv", f"--output={tmp_path / 'out.parquet'}",
+        "--max_users=5",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "max_users: expected --dataset=amazon beside it, got --dataset=table" in done.stderr
+
+
 def test_the_program_needs_no_tensorflow():
     program = "import sys, scripts.prepare_data; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

@@ -61,6 +61,6 @@ def test_moments_of_the_whole_log_are_refused(tmp_path):
 
 
 def test_vectors_that_another_machine_keeps_to_itself_are_missed(tmp_path):
-    require_devices(tmp_path, 0)
-    with pytest.raises(ValueError, match=r"output: expected the vectors of 1,000 devices in .*, got 0; name a folder"):
-        require_devices(tmp_path, 1000)
+    require_devices(tmp_path, 0, "v.parquet")
+    with pytest.raises(ValueError, match=r"output: expected the vectors of 1,000 devices in v.parquet, got 0; name a"):
+        require_devices(tmp_path, 1000, "v.parquet")

@@ -23,3 +23,4 @@ def test_a_user_who_has_touched_too_much_is_named(spark, tmp_path):
     log = random_log(2, count=10, items=21)
     with pytest.raises(Exception, match="expected at least 20 items that a user has not touched, but user"):
         draw_negatives(spark, write_sequences(log, tmp_path / "log.parquet"), tmp_path / "drawn", n=20)
+    assert not list(tmp_path.glob("*drawn"))  # and no half of an answer is left
