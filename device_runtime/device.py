@@ -12,6 +12,7 @@ fork of it is refused.
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
@@ -26,7 +27,7 @@ from device_runtime.cloud.delivery import Delivery, Retries
 from device_runtime.cloud.privacy import UploadNoise
 from device_runtime.cloud.sender import Sender
 from device_runtime.cloud.transport import Transport
-from device_runtime.errors import DeviceError, InputError
+from device_runtime.errors import DeviceError, InputError, StorageError
 from device_runtime.learning.personalize import OnStep, PersonalizeConfig, Report, ShouldStop
 from device_runtime.learning.rows import encode_history
 from device_runtime.log.events import Event
@@ -46,7 +47,7 @@ class Device:
     def __init__(self, folder: StateFolder, device_id: str, sender: Sender, in_use: InUse) -> None:
         self._folder, self._device_id, self._sender, self._in_use = folder, device_id, sender, in_use
         self._lock = Owner()  # state, log and caches
-        self._training = Owner()  # one personalisation, upgrade or rollback at a time
+        self._training = Owner(reentrant=False)  # one personalisation, upgrade or rollback at a time
         self._sending = Owner()  # one at a time, and never while holding the others
         self._counts: Counter[str] = Counter()
         self._history: tuple[np.ndarray, np.ndarray] | None = None  # items and labels [T]; read when first asked for
@@ -68,9 +69,10 @@ class Device:
     ) -> "Device":
         """Opens a device, or begins a new one in an empty folder with the vector U(0, u) (Eq. 6).
 
-        A bundle other than the one in use is an upgrade (see `upgrade`): it has to pass every check on this device
-        first. One that does not is refused and remembered, the device goes on with the bundle it had, and `opening`
-        says so.
+        The device goes on with the bundle in use. A `bundle` counts when it is given for the first time: to a new
+        device, or because the app ships another one by now. Then it is an upgrade (see `upgrade`): it has to pass every
+        check on this device first. One that does not is refused and remembered, the device goes on with the bundle it
+        had, and `opening` says so. One that was given before does not undo an upgrade or a rollback since.
 
         Args:
           state_dir: the device's own folder; made if absent.
@@ -232,7 +234,7 @@ class Device:
             checkpoint = self._folder.checkpoint
             outcome = self._in_use.learner.learn(state, profile, checkpoint, config, on_step, should_stop)
             report = outcome.report
-            if report.stopped == "no samples":
+            if not report.steps:  # nothing was learned: what is known of the vector in use stays
                 report = replace(report, gate=state.gate)
             else:
                 with self._lock:
@@ -240,6 +242,9 @@ class Device:
                     samples = report.samples if outcome.trained else now.samples
                     after = replace(now, current=outcome.state, gate=outcome.gate, evidence=outcome.evidence)
                     self._in_use.save(replace(after, samples=samples))
+            if not report.interrupted:  # not before the outcome is stored, or a kill in between would lose it
+                with suppress(StorageError):  # one that stays fits no vector any more
+                    checkpoint.clear()
             self._folder.events.add("personalize", **report.to_dict())
             return report
 
@@ -455,8 +460,9 @@ class Device:
         logged = [event.item for event in events]
         unknown = int(np.count_nonzero(vocabulary.encode(logged) == vocabulary.out_of_vocabulary))
         with self._lock:
-            self._folder.samples.append(events, train, length, now)
+            no_longer_met = self._folder.samples.append(events, train, length, now)
             self._history = None
             if self._met is not None:
                 self._met.update(logged)
+                self._met.difference_update(no_longer_met)
             self._counts.update(logged=len(events), unknown_logged=unknown)

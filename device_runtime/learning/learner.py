@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from device_runtime.bundle.bundle import Bundle
-from device_runtime.errors import StateError
+from device_runtime.errors import StateError, StorageError
 from device_runtime.interpreter.engine import Engine, VectorState
 from device_runtime.learning.encoded import encode
 from device_runtime.learning.personalize import Budget, OnStep, Outcome, PersonalizeConfig, ShouldStop, train
@@ -43,7 +43,7 @@ class Learner:
         """Trains on from a state, for a profile [P] int32, or goes on with what an interrupted call left.
 
         Nothing but the checkpoint is stored: it is there while a training is unfinished, and names the outcome as a
-        vector that the device may have in use.
+        vector that the device may have in use. The caller clears it once the outcome of a whole training is stored.
         """
         config = self.settings(config)
         budget = Budget(config, should_stop, time.perf_counter())
@@ -57,16 +57,14 @@ class Learner:
         if outcome.report.interrupted and progress.steps:
             left = found.left(fingerprint(outcome.state, state.anchor))
             file.save(replace(left, progress=progress))
-        else:
-            file.clear()
         return replace(outcome, report=replace(outcome.report, checkpoint_dropped=dropped))
 
     def weigh(self, current: VectorState, profile: np.ndarray) -> tuple[Evidence, float]:
         """A vector's evidence on the newest rows, and the gate that follows, by the bundle's defaults."""
         config = self.settings(None)
         rows, _ = self._rows(config)
-        heldout = np.flatnonzero(heldout_rows(rows.at, config.heldout_fraction))
-        evidence = evidence_of(self.engine, encode(self.engine, rows, profile), heldout, current)
+        heldout = rows.take(np.flatnonzero(heldout_rows(rows.at, config.heldout_fraction)))
+        evidence = evidence_of(self.engine, encode(self.engine, heldout, profile), np.arange(len(heldout)), current)
         return evidence, decide_gate(evidence, config.gate_margin)
 
     def settings(self, config: PersonalizeConfig | None) -> PersonalizeConfig:
@@ -79,7 +77,7 @@ class Learner:
         """The rows to train on, and the checkpoint to go on from or the reason why what was there is of no use."""
         try:
             found = file.load()
-        except StateError as error:
+        except (StateError, StorageError) as error:
             found, dropped = None, str(error)
         else:
             dropped = None

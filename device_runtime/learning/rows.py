@@ -1,6 +1,6 @@
 """From the log's raw samples to the rows that a model trains on, in one bundle's ids."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,10 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.candidates)
+
+    def take(self, rows: np.ndarray) -> "Rows":
+        """The rows of these numbers [M], which ascend."""
+        return replace(self, at=self.at[rows], candidates=self.candidates[rows], labels=self.labels[rows])
 
 
 def encode_history(history: History, vocabulary: Vocabulary, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -73,7 +77,7 @@ def _with_negatives(rows: Rows, older: np.ndarray, items: int, negatives: int, s
     count = min(negatives, len(allowed))
     if not count or not len(clicks):
         return rows
-    drawn = np.concatenate([_draw(allowed, count, seed, int(rows.at[click])) for click in clicks])
+    drawn = _draw(allowed, count, seed, rows.at[clicks]).ravel()
     owners = np.repeat(clicks, count)
     order = np.argsort(np.concatenate([np.arange(len(rows)), owners]), kind="stable")  # after their click
     return Rows(
@@ -86,15 +90,25 @@ def _with_negatives(rows: Rows, older: np.ndarray, items: int, negatives: int, s
     )
 
 
-def _draw(allowed: np.ndarray, count: int, seed: int, interaction: int) -> np.ndarray:
-    """`count` different ids [count] int32, the same for one seed and interaction in every version of NumPy."""
-    start = mix64(np.uint64(seed % (1 << 32) << 32 | interaction))
+def _draw(allowed: np.ndarray, count: int, seed: int, interactions: np.ndarray) -> np.ndarray:
+    """`count` different ids for each of n interactions [n], int32 [n, count]; what one gets does not depend on the
+    others, and is the same for one seed in every version of NumPy."""
+    starts = mix64(np.uint64(seed % (1 << 32) << 32) | interactions.astype(np.uint64))
     tries = max(4 * count, 16)
     with np.errstate(over="ignore"):
-        places = mix64(start + np.arange(tries, dtype=np.uint64)) % np.uint64(len(allowed))
-    _, first = np.unique(places, return_index=True)
-    chosen = places[np.sort(first)][:count]
-    if len(chosen) < count:  # few items are left: fill up with the others in their order
-        rest = np.setdiff1d(np.arange(len(allowed), dtype=np.uint64), chosen)
-        chosen = np.concatenate([chosen, rest[: count - len(chosen)]])
-    return allowed[chosen.astype(np.int64)].astype(np.int32)
+        places = mix64(starts[:, None] + np.arange(tries, dtype=np.uint64)) % np.uint64(len(allowed))
+    order = np.argsort(places, axis=1, kind="stable")
+    ascending = np.take_along_axis(places, order, axis=1)
+    new = np.ones_like(places, bool)  # by `order`: the first try of its place
+    new[:, 1:] = ascending[:, 1:] != ascending[:, :-1]
+    first = np.empty_like(new)
+    np.put_along_axis(first, order, new, axis=1)
+    chosen = first & (np.cumsum(first, axis=1) <= count)
+    drawn = np.empty((len(places), count), np.int64)
+    enough = chosen.sum(axis=1) == count
+    drawn[enough] = places[enough][chosen[enough]].reshape(-1, count)
+    for row in np.flatnonzero(~enough):  # few items are left: fill up with the others in their order
+        found = places[row][chosen[row]]
+        rest = np.setdiff1d(np.arange(len(allowed), dtype=np.uint64), found)
+        drawn[row] = np.concatenate([found, rest[: count - len(found)]])
+    return allowed[drawn].astype(np.int32)

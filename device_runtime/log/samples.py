@@ -85,7 +85,7 @@ class SampleLog:
 
     def append(
         self, interactions: Sequence[Interaction], train: bool = True, length: int = 0, now: int | None = None
-    ) -> None:
+    ) -> list[RawId]:
         """Adds interactions in one transaction; on return they are on the disk, and the log is within its limits.
 
         Args:
@@ -93,9 +93,12 @@ class SampleLog:
           train: False adds them to the history alone.
           length: T of the bundle in use.
           now: the clock, in seconds: samples age by it, unless the newest interaction is older still.
+
+        Returns:
+          The items that no longer count as met.
         """
         if not interactions:
-            return
+            return []
         with self._database.transaction() as db:
             for one in interactions:
                 position = db.execute(
@@ -110,7 +113,7 @@ class SampleLog:
                     rows = [(position, one.item, one.label), *((position, item, 0) for item in one.skipped)]
                     db.executemany("INSERT INTO samples (position, item, label) VALUES (?, ?, ?)", rows)
             newest = interactions[-1].timestamp
-            self._bound(db, length, newest if now is None else min(newest, now))
+            return self._bound(db, length, newest if now is None else min(newest, now))
 
     def newest(self, count: int) -> History:
         """The newest `count` interactions, oldest of them first."""
@@ -123,16 +126,16 @@ class SampleLog:
         return {item for (item,) in self._database.query("SELECT item FROM met")}
 
     def read(self, until: int | None = None) -> LoggedSamples:
-        """The samples and their history, as of one moment.
+        """The samples and their history, as of the interaction of the newest sample: what was remembered after it is
+        left out, so that the same samples read later are the same.
 
         Args:
           until: the log as it was when the row of this number was its newest, but for what has been cut since; by
             default as it is now.
         """
         with self._database.transaction() as db:
-            end = None
-            if until is not None:
-                (end,) = db.execute("SELECT max(position) FROM samples WHERE number <= ?", (until,)).fetchone()
+            newest = "SELECT max(position) FROM samples WHERE ?1 IS NULL OR number <= ?1"
+            (end,) = db.execute(newest, (until,)).fetchone()
             rows = "SELECT position, item, label FROM history WHERE ?1 IS NULL OR position <= ?1 ORDER BY position"
             history = db.execute(rows, (end,)).fetchall()
             rows = "SELECT number, position, item, label FROM samples WHERE ?1 IS NULL OR number <= ?1 ORDER BY number"
@@ -175,8 +178,12 @@ class SampleLog:
             if before:
                 db.execute("DELETE FROM history WHERE position <= ?", before)
 
-    def _bound(self, db: sqlite3.Connection, length: int, clock: int) -> None:
-        """Cuts what is beyond the limits. Only the old end is looked at: positions and numbers have no gaps."""
+    def _bound(self, db: sqlite3.Connection, length: int, clock: int) -> list[RawId]:
+        """Cuts what is beyond the limits. Only the old end is looked at: positions and numbers have no gaps.
+
+        Returns:
+          The items that no longer count as met.
+        """
         limits, end = self.limits, _next_position(db)
         oldest = _first_by_count(db, limits.samples)
         if limits.days is not None:
@@ -191,7 +198,11 @@ class SampleLog:
             db.execute(
                 "DELETE FROM history WHERE position < ?", (min(kept, end if sample is None else sample - length),)
             )
-        db.execute("DELETE FROM met WHERE last < ?", (end - limits.met,))
+        beyond = (end - limits.met,)
+        forgotten = [item for (item,) in db.execute("SELECT item FROM met WHERE last < ?", beyond)]
+        if forgotten:
+            db.execute("DELETE FROM met WHERE last < ?", beyond)
+        return forgotten
 
 
 def _next_position(db: sqlite3.Connection) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from device_runtime.errors import StateError
+from device_runtime.errors import StateError, StorageError
 from device_runtime.interpreter.engine import VectorState
 from device_runtime.state.files import read_file, replace_file
 from device_runtime.state.record import pack, typed, unpack
@@ -108,7 +108,7 @@ class CheckpointFile:
         self.path = path
 
     def load(self) -> Checkpoint | None:
-        """The checkpoint; None if there is none. Raises StateError with the reason why it is of no use."""
+        """The checkpoint; None if there is none. Raises StateError or StorageError: why it is of no use."""
         content = read_file(self.path)
         return None if content is None else Checkpoint.from_bytes(content)
 
@@ -117,8 +117,11 @@ class CheckpointFile:
         replace_file(self.path, checkpoint.to_bytes())
 
     def clear(self) -> None:
-        """Removes it."""
-        self.path.unlink(missing_ok=True)
+        """Removes it. Raises StorageError."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"{self.path}: cannot be removed ({error.strerror})") from error
 
 
 def fingerprint(state: VectorState, anchor: np.ndarray) -> str:

@@ -2,6 +2,7 @@
 
 device.id      opaque id, text
 device.key     32 bytes that the cloud gave at registration, readable by the owner alone
+bundle.given   identity of the bundle that an opening gave last
 state.bin      the vector and what belongs to it (device_state.py): the bundle that it names is the one in use
 training.bin   where an interrupted personalisation goes on (checkpoint.py)
 samples.sqlite the log, the events and the uploads that wait (log/database.py)
@@ -138,6 +139,15 @@ class StateFolder:
         if stored != key:
             replace_file(file, key)
         return key
+
+    @property
+    def given(self) -> bytes:
+        """Identity of the bundle that an opening gave last; empty if none did."""
+        return read_file(self.path / "bundle.given") or b""
+
+    @given.setter
+    def given(self, identity: bytes) -> None:
+        replace_file(self.path / "bundle.given", identity)
 
     def forget_user(self) -> None:
         """Erases the log, the events, the uploads, the states in which other bundles were left and the files that were

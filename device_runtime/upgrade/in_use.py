@@ -33,17 +33,19 @@ class InUse:
         profile: Mapping[str, Any] | None,
         policy: str,
     ) -> None:
-        """Brings a bundle into use: the given one, or else, or if it is refused, the one that the device had."""
+        """Brings a bundle into use: the given one if it is news to the device, or else, or if it is refused, the one
+        that the device had."""
         self._folder, self._installer = folder, Installer(folder, runtime)
         stored, refused = folder.state, ""
         if stored is None:
             source = bundle if bundle is not None else self._newest_kept()
             self.enter(self._installer.new(source), profile, policy)
+            self._note_given(bundle)
             return
         try:
-            identity = stored.bundle if bundle is None else _identity(bundle)
-            if identity != stored.bundle:
+            if bundle is not None and _identity(bundle) not in (stored.bundle, folder.given):
                 self.enter(self._installer.new(bundle), profile, policy)
+                self._note_given(bundle)
                 return
         except (BundleError, ModelError, StateError, StorageError) as error:
             if stored.bundle not in folder.bundles:
@@ -51,6 +53,8 @@ class InUse:
             refused = str(error)
             self.note_refusal(bundle, error)
         self.enter(self._installer.kept(stored.bundle, bundle), profile, policy, refused)
+        if not refused:
+            self._note_given(bundle)
 
     def accepted(self, bundle: Bundle | str | Path, retry: bool) -> Learner:
         """A new bundle that has passed its checks here. Raises DeviceError if it was refused, now or before."""
@@ -76,9 +80,16 @@ class InUse:
         folder.events.add("upgrade" if changes else "opening", **opening.to_dict(), **facts)
 
     def note_refusal(self, bundle: Bundle | str | Path, error: DeviceError) -> None:
-        """Writes down that a bundle was refused."""
+        """Writes down that a bundle was refused, and keeps no copy of it."""
         name = bundle.identity.hex() if isinstance(bundle, Bundle) else str(bundle)
         self._folder.events.add("refusal", bundle=name, reason=str(error))
+        if stored := self._folder.state:
+            self._folder.bundles.keep(stored.bundle, stored.previous_bundle)
+
+    def _note_given(self, bundle: Bundle | str | Path | None) -> None:
+        """Remembers the bundle that an opening gave, so that the next opening with it is no upgrade."""
+        if bundle is not None and (identity := _identity(bundle)) != self._folder.given:
+            self._folder.given = identity
 
     def roll_back(self) -> None:
         """See `Device.rollback`."""
@@ -87,7 +98,11 @@ class InUse:
         learner = self._installer.kept(left.bundle)
         self._installer.refuse(now.bundle, "it was rolled back", everywhere=True)
         state, profile, opening = rolled_back(learner, left, now, self._folder.sequence)
-        self._folder.save(state)
+        try:
+            self._folder.save(state)
+        except StorageError:
+            self._installer.forgive(now.bundle)  # it stays in use
+            raise
         self._use(learner, state, profile, opening)
         bundles.keep(state.bundle)
         self._folder.events.add("rollback", **opening.to_dict())
@@ -98,9 +113,9 @@ class InUse:
         if forget_user:
             profile, _ = self.learner.bundle.vocabulary.profile({})
             state = replace(state, profile={}, previous_bundle=b"")
-        self._folder.checkpoint.clear()
         self.save(begun_again(self.learner, state, profile, self._folder.sequence))
         self.profile = profile
+        self._folder.checkpoint.clear()
         if forget_user:
             self._folder.forget_user()
             self._folder.bundles.keep(self.state.bundle)

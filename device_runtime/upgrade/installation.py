@@ -33,13 +33,14 @@ class Installer:
           StorageError: it cannot be copied.
         """
         bundle = source if isinstance(source, Bundle) else Bundle.open(source)
-        if not retry:
+        if not retry and self._folder.state:  # a device without any bundle has nothing to lose by trying again
             self._check_refused(bundle)
         kept = self._folder.bundles.adopt(bundle)
         try:
             return self._learner(kept, accept(kept, self._runtime))
         except (BundleError, ModelError, InputError) as error:  # InputError: goldens that do not fit the model
-            self.refuse(bundle.identity, str(error))
+            if not isinstance(error.__cause__, OSError):  # which is no fault of the bundle's
+                self.refuse(bundle.identity, str(error))
             state = self._folder.state
             self._folder.bundles.keep(*((state.bundle, state.previous_bundle) if state else ()))
             raise error if not isinstance(error, InputError) else BundleError(f"goldens.pb: {error}") from error

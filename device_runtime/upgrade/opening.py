@@ -25,7 +25,7 @@ class Opening:
     previous: bytes = b""  # identity of the bundle before it; empty if there was none
     damaged: tuple[str, ...] = ()  # files of the state folder that were set aside
     profile_unknown: tuple[str, ...] = ()  # given profile fields that the bundle does not know, or not their value
-    refused: str = ""  # why the bundle that was asked for is not the one in use; empty if it is
+    refused: str = ""  # why the bundle that was given was refused; empty if it was not
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, for JSON."""

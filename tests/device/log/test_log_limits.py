@@ -172,3 +172,12 @@ def test_limits_that_bound_nothing_are_refused(limits):
     (name,) = limits
     with pytest.raises(InputError, match=f"limits.{name}: expected"):
         LogLimits(**limits)
+
+
+def test_what_no_longer_counts_as_met_may_be_ranked_again_at_once(tmp_path, bundle):
+    with Device.open(tmp_path / "device", bundle, limits=LogLimits(met=3)) as device:
+        candidates = [101, 102, 103, 104, 105]
+        assert device.rank(candidates, exclude_history=True)[0]  # reads what was met
+        device.log_many([101, 102, 103])
+        device.log_many([104, 102])
+        assert set(device.rank(candidates, exclude_history=True)[0]) == {101, 105}

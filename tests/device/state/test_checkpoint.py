@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from device_runtime import Device, PersonalizeConfig, StateError
+from device_runtime import Device, PersonalizeConfig, StateError, StorageError
 from device_runtime.interpreter.engine import VectorState
 from device_runtime.state.checkpoint import Checkpoint, CheckpointFile, Progress, Task, fingerprint
 
@@ -140,6 +140,42 @@ def test_a_kill_at_any_step_costs_nothing_but_time(tmp_path, bundle, bundle_path
     assert report.steps_before == 19
     assert told(report) == told(straight[0])
     same(end, straight[1])
+
+
+def test_a_full_disk_at_the_end_costs_no_more_than_a_kill(tmp_path, bundle, straight, monkeypatch):
+    with opened(tmp_path / "device", bundle) as device:
+        fill(device)
+        assert device.personalize(dataclasses.replace(CONFIG, max_steps=18)).interrupted
+        with monkeypatch.context() as disk:
+            disk.setattr(device._folder, "save", full_disk)
+            with pytest.raises(StorageError, match="full"):
+                device.personalize(CONFIG)
+        report = device.personalize(CONFIG)
+        assert report.steps_before == 18
+        assert told(report) == told(straight[0])
+        same(lived(device), straight[1])
+        assert not device._folder.checkpoint.path.exists()
+
+
+def test_a_checkpoint_that_cannot_be_read_is_dropped(tmp_path, bundle, straight):
+    with opened(tmp_path / "device", bundle) as device:
+        fill(device)
+        device._folder.checkpoint.path.mkdir()
+        report = device.personalize(CONFIG)
+        assert "cannot be read" in report.checkpoint_dropped
+        same(lived(device), straight[1])
+
+
+def test_what_is_remembered_after_the_newest_sample_does_not_end_a_training(tmp_path, bundle):
+    with opened(tmp_path / "device", bundle) as device:
+        fill(device)
+        device.remember([105, 106])
+        steps = [device.personalize(dataclasses.replace(CONFIG, max_steps=5)).steps for _ in range(4)]
+        assert steps == [5, 10, 15, 20]
+
+
+def full_disk(*_):
+    raise StorageError("the disk is full")
 
 
 def test_a_kill_between_checkpoint_and_state_costs_nothing(tmp_path, bundle, straight, monkeypatch):

@@ -143,3 +143,13 @@ def test_a_closed_device_says_so_whatever_is_asked(used):
     for call in (lambda: used.rank(ITEMS), lambda: used.log(101), lambda: used.state, used.personalize, used.events):
         with pytest.raises(StateError, match="open the device again"):
             call()
+
+
+@pytest.mark.parametrize("call", ["reset", "personalize", "close", "rollback"])
+def test_a_training_is_not_changed_from_within(used, call):
+    """Its end would store a vector over what the call did: that of a user who was forgotten, say."""
+    before = used.vector
+    with pytest.raises(StateError, match="from within one of them, such as from on_step"):
+        used.personalize(on_step=lambda *_: getattr(used, call)())
+    np.testing.assert_array_equal(used.vector, before)
+    assert used.personalize().steps > 0  # and the device is as usable as before

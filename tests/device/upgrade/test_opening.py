@@ -1,5 +1,6 @@
 """A state folder that is opened again, on another bundle, twice, or damaged."""
 
+import dataclasses
 import os
 import stat
 
@@ -253,3 +254,36 @@ def test_a_path_that_is_no_folder_is_said(tmp_path, bundle):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be used as a state folder"):
         Device.open(tmp_path / "file", bundle)
+
+
+def test_a_bundle_that_is_given_at_every_start_undoes_no_upgrade(trained, bundle_path, next_path, tmp_path):
+    """An app opens with the bundle that it shipped with; the device has gone over to a newer one since."""
+    folder, _ = trained
+    newer = Bundle.open(next_path).identity
+    with Device.open(folder, bundle_path) as device:
+        device.upgrade(next_path)
+    with Device.open(folder, bundle_path) as device:
+        assert (device.bundle.identity, device.opening.how, device.opening.refused) == (newer, "resumed", "")
+    third = successor(next_path, tmp_path / "third")  # the app is updated, and ships another one
+    with Device.open(folder, third) as device:
+        assert (device.bundle.identity, device.opening.how) == (Bundle.open(third).identity, "rebase")
+
+
+def test_a_bundle_that_is_given_at_every_start_undoes_no_rollback(trained, bundle, next_path):
+    folder, vector = trained
+    with Device.open(folder, next_path) as device:
+        device.rollback()
+    with Device.open(folder, next_path) as device:
+        assert (device.bundle.identity, device.opening.how) == (bundle.identity, "resumed")
+        np.testing.assert_array_equal(device.vector, vector)
+
+
+def test_a_personalisation_without_a_step_leaves_the_gate_that_evidence_opened(trained, next_path):
+    folder, _ = trained
+    with Device.open(folder, next_path) as device:
+        before = device._in_use.state
+        device._in_use.save(dataclasses.replace(before, gate=1.0))
+        report = device.personalize(should_stop=lambda: True)
+        assert (report.stopped, report.steps, report.gate) == ("should_stop", 0, 1.0)
+        assert device._in_use.state.evidence == before.evidence
+        assert device.gate == 1.0

@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from device_runtime import Bundle, BundleError, Device, InputError, StateError, StorageError
+from device_runtime import Bundle, BundleError, Device, InputError, ModelError, StateError, StorageError
 from protos import dccl_pb2
 from tests.device.bundles import rewritten, successor, with_file
 
@@ -160,6 +160,27 @@ def test_a_damaged_download_is_refused_but_not_remembered(trained, next_path):
         trained.upgrade(next_path)
     (next_path / "model.tflite").write_bytes(content)
     assert trained.upgrade(next_path).how == "rebase"
+
+
+def test_a_file_that_could_not_be_read_is_no_fault_of_the_bundle(tmp_path, bundle_path, next_path, monkeypatch):
+    def too_many(*_, **__):
+        raise OSError(24, "Too many open files")
+
+    with Device.open(tmp_path / "device", bundle_path) as device:
+        with monkeypatch.context() as busy:
+            busy.setattr("device_runtime.interpreter.operators.mmap.mmap", too_many)
+            with pytest.raises(ModelError, match="Too many open files"):
+                device.upgrade(next_path)
+        assert device.upgrade(next_path).how == "rebase"
+
+
+def test_a_new_device_tries_a_bundle_anew_at_each_opening(tmp_path, bundle_path):
+    """It has nothing else to go on with, and nobody to call `upgrade(retry=True)` on."""
+    bad = failing(bundle_path, tmp_path / "bad", "goldens.pb")
+    for _ in range(2):
+        with pytest.raises(BundleError, match=r"^goldens.pb"):
+            Device.open(tmp_path / "device", bad)
+    Device.open(tmp_path / "device", bundle_path).close()
 
 
 def test_a_full_disk_leaves_the_old_bundle_in_use(trained, next_path, monkeypatch):

@@ -72,7 +72,9 @@ internal class SampleLog(private val database: SqlDatabase, private val limits: 
 
     /** All samples and the whole history, as of one moment. */
     fun read(): LoggedSamples = database.transaction {
-        val history = database.query("SELECT item, label, position FROM history ORDER BY position")
+        val newest = number("SELECT max(position) FROM samples") ?: Long.MAX_VALUE // what was remembered since is left out
+        val rows = "SELECT item, label, position FROM history WHERE position <= ? ORDER BY position"
+        val history = database.query(rows, newest)
         val samples = database.query("SELECT item, label, position FROM samples ORDER BY number")
         val index = history.indices.associateBy { history[it][2] }
         LoggedSamples(
@@ -80,7 +82,7 @@ internal class SampleLog(private val database: SqlDatabase, private val limits: 
             items = samples.map { raw(it[0]) },
             labels = FloatArray(samples.size) { (samples[it][1] as Long).toFloat() },
             at = IntArray(samples.size) { index.getValue(samples[it][2]) },
-            met = met().toList()
+            met = database.query("SELECT item FROM met WHERE first <= ?", newest).map { raw(it[0]) }
         )
     }
 
