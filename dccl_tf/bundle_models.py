@@ -43,6 +43,15 @@ def check_exported_from(bundle: Bundle, cloud: CloudModel, name: str) -> None:
         )
 
 
+def check_protocol(bundle: Bundle, protocol: str) -> None:
+    """Raises ValueError unless a bundle's logits mean what `protocol` learns or judges."""
+    if bundle.manifest.protocol != protocol:
+        raise ValueError(
+            f"protocol: expected {bundle.manifest.protocol!r}, as {bundle.path} says its logits and vectors mean, "
+            f"got {protocol!r}"
+        )
+
+
 def items_of(bundle: Bundle, log: InteractionLog) -> np.ndarray | None:
     """From the log's item numbers to the bundle's, int32 [V + 2]; None where they are the same.
 

@@ -7,6 +7,7 @@ signed messages through `Ingest`.
 
 import base64
 import json
+import os
 import re
 import subprocess
 import sys
@@ -98,15 +99,18 @@ class RealDevices:
         if not jobs:
             return []
         command = [sys.executable, "-m", "device_runtime.batch", str(bundle.path), self.runtime]
-        root = Path(__file__).resolve().parents[1]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root) as process:
+        packages = [str(Path(__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        found = os.environ | {"PYTHONPATH": os.pathsep.join(packages)}  # as this process has found them
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=found) as process:
             results = []
             for job in progress(jobs, title, unit="device"):
                 process.stdin.write(json.dumps(job) + "\n")
                 process.stdin.flush()
                 answer = process.stdout.readline()
                 if not answer:
-                    raise RuntimeError(f"{title}: the process of {job['device_id']} ended early; its error is above")
+                    raise ChildProcessError(
+                        f"{title}: the process of {job['device_id']} ended early; its error is above"
+                    )
                 results.append(json.loads(answer))
             process.stdin.close()
         return results

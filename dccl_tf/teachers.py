@@ -94,6 +94,7 @@ class Teachers(_Divergence):
 
     def logits(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         known = tf.gather(self._known, batch["users"])[:, None, None]
+        batch = self._as_its_own(batch)
         if self._items is not None:
             batch = batch | {name: tf.gather(self._items, batch[name]) for name in ("history", "candidates")}
         if not self._confidence:
@@ -101,6 +102,15 @@ class Teachers(_Divergence):
         shared, own = self.cloud.shared_and_personal(batch, self.theta(batch))
         lost = cross_entropy(own, batch["targets"]) - cross_entropy(shared, batch["targets"])
         return own, known * tf.exp(-tf.nn.relu(lost))
+
+    def _as_its_own(self, batch: Batch) -> Batch:
+        """The batch with histories of the teacher's T: the newest items of longer ones, zeros before shorter ones."""
+        missing = self.cloud.din.config.history_length + batch["candidates"].shape[1] - 1 - batch["history"].shape[1]
+        if not missing:
+            return batch
+        own = {name: batch[name] for name in ("history", "history_labels") if name in batch}
+        own = {k: tf.pad(v, [[0, 0], [missing, 0]]) if missing > 0 else v[:, -missing:] for k, v in own.items()}
+        return batch | own
 
 
 class TeacherGroups(_Divergence):

@@ -10,7 +10,7 @@ if not __package__:
 from typing import TYPE_CHECKING
 
 import numpy as np
-from absl import flags
+from absl import flags, logging
 
 from scripts import flags_data, flags_model, flags_vectors, programs
 
@@ -37,7 +37,7 @@ def _run() -> None:
     if bool(_STORE.value) != bool(_BUNDLE.value):
         raise ValueError(f"store, bundle: expected both or neither, got {_STORE.value} and {_BUNDLE.value}")
     from dccl_tf import run_config
-    from dccl_tf.bundle_models import check_exported_from
+    from dccl_tf.bundle_models import check_exported_from, check_protocol
     from dccl_tf.metrics import estimate
     from dccl_tf.report.table import cell
     from device_runtime import Bundle
@@ -45,6 +45,7 @@ def _run() -> None:
     cloud = flags_model.load_checkpoint(_CHECKPOINT.value)
     if _BUNDLE.value:
         bundle = Bundle.open(_BUNDLE.value)
+        check_protocol(bundle, _PROTOCOL.value)
         check_exported_from(bundle, cloud, _CHECKPOINT.value)
     config = flags_model.config_of(flags.FLAGS, _PROTOCOL.value, cloud, _CHECKPOINT.value)
     log, _ = flags_data.load_log(flags.FLAGS)
@@ -81,6 +82,11 @@ def _uploaded(bundle: "Bundle", log: "InteractionLog") -> "Vectors":
             f"store: expected vectors of devices called user-NUMBER, got {len(owners)} of other names; "
             "--device_users says whose they are"
         )
+    if ungated := int(np.isnan(found.gates[known]).sum()):
+        logging.warning(
+            "%s of %s vectors came without a gate, as noisy ones do: their users are judged by the cloud model",
+            f"{ungated:,}", f"{int(known.sum()):,}",
+        )  # fmt: skip
     theta, gates = np.zeros((users, length), np.float32), np.zeros(users, np.float32)
     theta[owners[known]], gates[owners[known]] = found.vectors[known], np.nan_to_num(found.gates[known])
     return Vectors(theta, gates)

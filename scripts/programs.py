@@ -58,10 +58,17 @@ def run(name: str, argv: list[str], work: Callable[[], Any]) -> int:
         if len(argv) > 1:
             raise ValueError(f"expected flags alone, got {' '.join(argv[1:])}")
         work()
-    except (ValueError, OSError, FloatingPointError, DeviceError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
+    except _foreseen() as error:
+        said = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
+        print(f"{name}: {said}", file=sys.stderr)
         return 1
     return 0
+
+
+def _foreseen() -> tuple[type[Exception], ...]:
+    """What the user can mend; a database's errors only where a program has one."""
+    databases = sys.modules.get("sqlalchemy.exc")
+    return (ValueError, OSError, FloatingPointError, DeviceError, *([databases.SQLAlchemyError] if databases else []))
 
 
 def provenance(name: str) -> dict[str, Any]:

@@ -17,7 +17,9 @@ vectors, the checkpoint goes to them:
 if not __package__:
     import _root  # noqa: F401 (run by its path)
 
+import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,9 +58,10 @@ def _run() -> None:
         if vectors.exists():
             raise ValueError(f"store: expected a new .parquet file, got {vectors}, which exists; delete it first")
         vectors.parent.mkdir(parents=True, exist_ok=True)
-    from dccl_tf.bundle_models import check_exported_from
+    from dccl_tf.bundle_models import check_exported_from, check_protocol
 
     bundle, cloud = Bundle.open(_BUNDLE.value), flags_model.load_checkpoint(_CHECKPOINT.value)
+    check_protocol(bundle, _PROTOCOL.value)
     check_exported_from(bundle, cloud, _CHECKPOINT.value)
     config = flags_model.config_of(flags.FLAGS, _PROTOCOL.value, cloud, _CHECKPOINT.value)
     config = flags_model.config_with_devices_of(flags.FLAGS, bundle, config)
@@ -74,7 +77,7 @@ def _run() -> None:
         print(f"devices {found['devices']:,}, gate open on {found['open_gates']:.1%}")
         print(f"held-out log loss: cloud {found['cloud_loss']:.4f}, personal {found['personal_loss']:.4f}")
         if store:
-            _send(written, store)
+            _send_or_keep(written, store)
 
 
 def _database(bundle: "Bundle") -> "VectorStore":
@@ -100,6 +103,17 @@ def _sequence(store: "VectorStore | None") -> int:
             f"{_SEQUENCE.value}; leave --sequence out for the next one"
         )
     return _SEQUENCE.value or highest + 1
+
+
+def _send_or_keep(vectors: Path, store: "VectorStore") -> None:
+    """Delivers what was trained; what a store does not take is not lost."""
+    try:
+        _send(vectors, store)
+    except Exception as error:
+        kept = Path(f"unsent-{time.strftime('%Y%m%d-%H%M%S')}.parquet")
+        shutil.move(vectors, kept)
+        said = " ".join(str(error).split())[:300]
+        raise ValueError(f"{said}; the vectors lie in {kept}, which dccl-train-cloud takes as a --store") from error
 
 
 def _send(vectors: Path, store: "VectorStore") -> None:

@@ -42,7 +42,13 @@ if TYPE_CHECKING:
 
 _STAGE = flags.DEFINE_enum("stage", "pretrain", ["pretrain", "rehearse", "distill", "basis"], "What to learn.")
 _PROTOCOL = flags.DEFINE_enum("protocol", "next", ["next", "liked"], "What the samples are.")
-_SPAN = flags.DEFINE_enum("span", None, ["pretrain", "rounds", "all"], "Samples: by default pretrain; distill: rounds.")
+_SPANS = {"pretrain": "pretrain", "rehearse": "pretrain", "basis": "rounds", "distill": "rounds"}
+_SPAN = flags.DEFINE_enum(
+    "span",
+    None,
+    ["pretrain", "rounds", "all"],
+    "Samples: by default pretrain; basis, which f must not have learned, and distill: rounds.",
+)
 _CHECKPOINTS = flags.DEFINE_multi_string(
     "checkpoint", [], "The .keras file to go on from, or whose devices teach; one for each --bundle."
 )
@@ -101,6 +107,8 @@ def _check_flags() -> None:
         )
     elif stage == "pretrain" and (len(checkpoints) > 1 or bundles):
         raise ValueError("checkpoint, bundle: --stage=pretrain expects at most one checkpoint and no bundle")
+    if flags.FLAGS["learning"].present:
+        raise ValueError("learning: --stage says what is learned here; leave --learning to dccl-run")
     if stage in ("pretrain", "basis") and _STORE.value:
         raise ValueError(f"store: --stage={stage} learns from no vectors, expected none, got {_STORE.value}")
     if _REPLAY.value and _LEAST_GAIN.value is None:
@@ -121,21 +129,22 @@ def _train(chief: bool) -> str:
     from device_runtime import Bundle
 
     stage, paths = _STAGE.value, _CHECKPOINTS.value
-    widths = map(flags_model.checkpoint_width, paths)
+    learning = [] if stage == "rehearse" else paths  # which learns anew
+    widths = map(flags_model.checkpoint_width, learning)
     threads.suit(max(widths, default=flags.FLAGS.item_width), flags.FLAGS.batch_positions)
     clouds = [flags_model.load_checkpoint(path) for path in paths]
     log, _ = flags_data.load_log(flags.FLAGS)
-    if clouds and stage != "rehearse":  # which learns anew
+    bundles = [Bundle.open(path) for path in _BUNDLES.value]
+    sources = _sources(bundles, clouds, log)
+    if learning:
         config = flags_model.config_of(flags.FLAGS, _PROTOCOL.value, clouds[-1], paths[-1])
         clouds[-1].check_made_for(log.catalogue, log.users, paths[-1])
     else:
         config = flags_model.config(flags.FLAGS, _PROTOCOL.value)
     split = run_config.split_log(log, config)
-    span = run_config.joined(split, _SPAN.value or ("rounds" if stage == "distill" else "pretrain"))
+    span = run_config.joined(split, _SPAN.value or _SPANS[stage])
     data = run_config.training_data(log, config, span, config.seed)
     judge = run_config.evaluators(log, split, config)[0]
-    bundles = [Bundle.open(path) for path in _BUNDLES.value]
-    sources = _sources(bundles, clouds, log)
     work = _work_folder(log, config, sources, chief)
     folders = {"checkpoint_dir": work and work / "checkpoint", "log_dir": work and work / "tensorboard"}
     teachers = _teachers(bundles, sources, log, config) if sources else None
@@ -165,13 +174,14 @@ def _train(chief: bool) -> str:
 
 def _sources(bundles: "list[Bundle]", clouds: "list[CloudModel]", log: "InteractionLog") -> "list[Uploads]":
     """The newest vectors of each bundle, with the model that it was exported from."""
-    from dccl_tf.bundle_models import check_exported_from, items_of
+    from dccl_tf.bundle_models import check_exported_from, check_protocol, items_of
     from dccl_tf.teachers import Uploads
 
     if not bundles:
         return []
     newest, sources = flags_vectors.newest_vectors(_STORE.value, log), []
     for bundle, cloud, path in zip(bundles, clouds, _CHECKPOINTS.value, strict=True):
+        check_protocol(bundle, _PROTOCOL.value)
         check_exported_from(bundle, cloud, path)
         items = items_of(bundle, log)
         if _REPLAY.value and items is not None:

@@ -73,6 +73,20 @@ def test_fleet_equals_real_devices(log, tmp_path, runtime, protocol, optimizer):
     assert np.abs(simulated.vectors - fleet_start(cloud, log)).max() > 0.05  # and the vectors did move
 
 
+def test_real_devices_run_from_any_folder_by_relative_paths(log, tmp_path, monkeypatch):
+    """As those of `dccl-run` do, whose folder is runs/DATASET-seedN by default."""
+    monkeypatch.chdir(tmp_path)
+    config = settings("liked")
+    bundle = export_bundle(
+        untrained(log, config), "bundle", catalogue=log.catalogue, users=log.users, protocol="liked",
+        training=config.training(), sizes=Sizes(candidates=10, train_batch=8),
+    )  # fmt: skip
+    real = RealDevices.choose(np.arange(USERS), 2, 0, "devices")
+    results = real.personalize(bundle, [phase(log, config)], VectorStore.open("sqlite:///vectors.sqlite"))
+    assert len(results) == 2
+    assert sorted(path.name for path in (tmp_path / "devices").iterdir()) == sorted(r["device_id"] for r in results)
+
+
 def fleet_start(cloud, log):
     return cloud.encoder.start(log.users.profile).numpy()
 

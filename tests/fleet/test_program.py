@@ -118,6 +118,23 @@ def test_a_number_that_is_used_up_is_told_before_anything_trains_and_the_next_on
     assert np.abs(after.vectors - before.vectors).max() > 1e-3
 
 
+def test_vectors_that_the_store_does_not_take_are_kept(shipped, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    full = """
+import dccl_tf.fleet_uploads, sqlalchemy.exc
+def no(*_): raise sqlalchemy.exc.OperationalError("INSERT", None, Exception("disk is full"))
+dccl_tf.fleet_uploads.load_fleet = no
+"""
+    words = ["--protocol=liked", f"--checkpoint={shipped / 'cloud.keras'}", f"--bundle={shipped / 'bundle'}"]
+    with calls_of("simulate_fleet", before=full) as program:
+        code, told = program(*words, *SYNTHETIC, f"--store=sqlite:///{tmp_path / 'vectors.sqlite'}")
+    (kept,) = tmp_path.glob("unsent-*.parquet")
+    assert code == 1
+    assert "disk is full" in told
+    assert f"the vectors lie in {kept.name}" in told
+    assert len(read_vectors(kept, Bundle.open(str(shipped / "bundle")).identity)) == 30
+
+
 @pytest.mark.parametrize("store", ["vectors.db", "sqlite:////no/such/folder/v.sqlite"])
 def test_a_store_that_is_none_is_told_before_anything_trains(run, store):
     code, told = run(*SYNTHETIC, f"--store={store}")

@@ -28,7 +28,7 @@ def cloud(seed: int = 0, **choices) -> CloudModel:
     choices = {"item_width": 8, "category_width": 4, "profile_width": 3, "hidden": (10, 8, 6)} | choices
     return CloudModel.for_data(
         catalogue(), users(), length=K, bottlenecks=(3, 3, 3)[: len(set((0, 1, len(choices["hidden"]) - 1)))],
-        history_length=T, **choices,
+        **({"history_length": T} | choices),
     )  # fmt: skip
 
 

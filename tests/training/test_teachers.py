@@ -124,6 +124,18 @@ def test_an_older_catalogue_is_read_by_its_own_numbers(clouds):
     np.testing.assert_allclose(found, clouds[0](moved, theta=tf.ones([3, small.K])), atol=1e-6)
 
 
+@pytest.mark.parametrize("length", [small.T - 2, small.T + 3])
+def test_a_teacher_reads_histories_of_its_own_length(length):
+    """The newest items of a longer history; zeros, as in a young user's, before a shorter one. S = 4."""
+    teacher = small.cloud(seed=1, history_length=length)
+    history, missing = batch()["history"].numpy(), length - small.T
+    own = np.pad(history, [[0, 0], [missing, 0]]) if missing > 0 else history[:, -missing:]
+    vectors = np.ones((USERS, small.K), np.float32)
+    found, _ = Teachers(teacher, vectors, np.ones(USERS, bool)).logits(batch())
+    expected = teacher(batch() | {"history": tf.constant(own)}, theta=tf.ones([3, small.K]))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def test_confidence_is_the_ratio_of_probabilities_up_to_one(clouds):
     vectors = np.full((USERS, small.K), 3.0, np.float32)
     own, weights = Teachers(clouds[0], vectors, np.ones(USERS, bool), confidence=True).logits(batch())

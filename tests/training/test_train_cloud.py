@@ -154,6 +154,17 @@ def test_the_history_length_is_the_checkpoint_s(train, shipped, tmp_path):
         train(tmp_path / "n.keras", **values, protocol="next")
 
 
+def test_vectors_of_the_other_protocol_do_not_teach(train, tmp_path):
+    """What comes next is not what is liked: their logits mean something else."""
+    with pytest.raises(ValueError, match=r"protocol: expected 'liked', as .*bundle0 says .*, got 'next'"):
+        train(tmp_path / "n.keras", stage="rehearse", protocol="next")
+    assert not (tmp_path / "n.keras").exists()
+
+
+def test_teachers_of_another_history_length_teach_what_learns_anew(train, tmp_path):
+    assert train(tmp_path / "n.keras", stage="rehearse", history_length=9).din.config.history_length == 9
+
+
 def test_a_model_that_cannot_be_written_leaves_the_one_before(train, tmp_path):
     output = tmp_path / "folder" / f"{'n' * 240}.keras"  # beside which no longer name has room
     before = train(tmp_path / "folder" / "n.keras", stage="pretrain", **ALONE)  # which makes the folder
@@ -226,6 +237,7 @@ def test_a_replay_holds_out_what_devices_of_the_bundle_do(train, shipped, tmp_pa
             {"stage": "basis"},
             "basis expects the .keras file to go on from and no bundle, got 2 checkpoints and 2 bundles",
         ),
+        ({"stage": "rehearse", "learning": "progressive"}, "learning: --stage says what is learned here"),
         ({"stage": "distill", "replay": True}, "replay: expected --least_gain"),
         ({"stage": "pretrain", "bundle": [], "checkpoint": []}, "store: --stage=pretrain learns from no vectors"),
         (

@@ -72,7 +72,8 @@ internal class SampleLog(private val database: SqlDatabase, private val limits: 
 
     /** All samples and the whole history, as of one moment. */
     fun read(): LoggedSamples = database.transaction {
-        val newest = number("SELECT max(position) FROM samples") ?: Long.MAX_VALUE // what was remembered since is left out
+        // What was remembered after the newest sample is left out.
+        val newest = number("SELECT max(position) FROM samples") ?: Long.MAX_VALUE
         val rows = "SELECT item, label, position FROM history WHERE position <= ? ORDER BY position"
         val history = database.query(rows, newest)
         val samples = database.query("SELECT item, label, position FROM samples ORDER BY number")
