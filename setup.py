@@ -47,6 +47,7 @@ SERVICE = [
 ]
 DEV = [
     "pytest>=8,<10",
+    "pytest-xdist>=3.5,<4",
     "hypothesis>=6.100,<7",
     "ruff>=0.12,<1",
     "ai-edge-litert>=2.0,<3",
