@@ -1,6 +1,5 @@
 """Hit rate and NDCG by hand (hostile rows M6 and M8), their identities and what they refuse."""
 
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
