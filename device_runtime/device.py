@@ -337,7 +337,8 @@ class Device:
     def send(self, to: str | Transport, retries: Retries | None = None) -> list[Delivery]:
         """Queues the vector, if it was trained in this bundle, and sends all that waits, in the order of its numbers.
 
-        What brings no receipt waits for the next call, be it days later. Rankings go on meanwhile.
+        What brings no receipt waits for the next call, be it days later. Rankings go on meanwhile. On a device that was
+        opened with noise, what waits without any is superseded and never sent.
 
         Args:
           to: the collector's address, or a transport of one's own.

@@ -175,7 +175,7 @@ def upload(arguments: list[str]) -> Answer:
         f"{one.attempts} attempts, {one.sent} bytes sent, {one.received} received"
         for one in deliveries
     ]
-    good = all(one.status in ("accepted", "duplicate") for one in deliveries)
+    good = not any(one.status in ("rejected", "queued") for one in deliveries)
     facts = {"delivered": good, "uploads": [one.to_dict() for one in deliveries]}
     return Answer(facts, "\n".join(lines) or "nothing new to send", good)
 

@@ -47,7 +47,7 @@ class Delivery:
     """What became of one upload."""
 
     sequence: int
-    status: str  # accepted, duplicate, rejected, or queued if it still waits
+    status: str  # accepted, duplicate, rejected, superseded if it is never sent, or queued if it still waits
     detail: str  # the reason
     attempts: int  # of this call
     sent: int  # bytes of all attempts, head and body

@@ -11,11 +11,14 @@ from device_runtime.cloud.privacy import UploadNoise
 from device_runtime.cloud.transport import HttpTransport, Transport
 from device_runtime.cloud.upload import upload_message
 from device_runtime.errors import InputError, StateError
-from device_runtime.log.outbox import Queued
+from device_runtime.log.outbox import SUPERSEDED, Queued
 from device_runtime.state.device_state import DeviceState
 from device_runtime.state.folder import StateFolder
 from protos import dccl_pb2
 from protos.signing import sign
+
+
+_EXACT = "it was made without noise, which every upload has by now; it is not sent"
 
 
 class Sender:
@@ -31,10 +34,7 @@ class Sender:
     @property
     def newest_has_noise(self) -> bool | None:
         """Whether noise was added to the newest upload; None if none is remembered, or it cannot be read."""
-        for newest in self._folder.outbox.newest(1):
-            with suppress(DecodeError):
-                return not dccl_pb2.VectorUpload.FromString(newest.content).HasField("evidence")
-        return None
+        return next(map(_has_noise, self._folder.outbox.newest(1)), None)
 
     def queue(self, state: DeviceState) -> tuple[Queued, DeviceState]:
         """The upload of a state, queued unless it is already, and the state with its number, which is stored.
@@ -76,13 +76,21 @@ class Sender:
         raise InputError("receipt: expected a serialised dccl.Receipt of an upload that waits, got another message")
 
     def send(self, to: str | Transport, retries: Retries | None = None) -> list[Delivery]:
-        """Sends all that waits; see `delivery.deliver`."""
+        """Sends all that waits, but with noise no upload that has none; see `delivery.deliver`."""
         self._require_key()
         transport = HttpTransport(to) if isinstance(to, str) else to
-        deliveries = deliver(self._folder.outbox, self._signed, transport, retries)
+        withdrawn = [] if self._noise is None else self._withdraw_exact()
+        deliveries = withdrawn + deliver(self._folder.outbox, self._signed, transport, retries)
         for delivery in deliveries:
             self._folder.events.add("upload", **delivery.to_dict())
         return deliveries
+
+    def _withdraw_exact(self) -> list[Delivery]:
+        """Takes the uploads without noise out of the queue, such as those of the bundle before."""
+        exact = [one.sequence for one in self._folder.outbox.waiting() if not _has_noise(one)]
+        for sequence in exact:
+            self._folder.outbox.settle(sequence, SUPERSEDED, _EXACT)
+        return [Delivery(sequence, SUPERSEDED, _EXACT, 0, 0, 0) for sequence in exact]
 
     def _signed(self, content: bytes) -> bytes:
         return sign(content, self._require_key())
@@ -91,3 +99,10 @@ class Sender:
         if self._key is None:
             raise StateError("upload: this device has no key; open it once with key= from the cloud's registration")
         return self._key
+
+
+def _has_noise(upload: Queued) -> bool | None:
+    """Whether noise was added to an upload; None if it cannot be read."""
+    with suppress(DecodeError):
+        return not dccl_pb2.VectorUpload.FromString(upload.content).HasField("evidence")
+    return None

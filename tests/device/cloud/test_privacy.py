@@ -7,6 +7,8 @@ import pytest
 
 from device_runtime import Device, InputError, UploadNoise
 from protos import dccl_pb2
+from tests.device.bundles import successor
+from tests.device.cloud.test_delivery import Cloud, read
 
 KEY = b"k" * 32
 
@@ -71,6 +73,32 @@ def test_the_device_tells_whether_its_newest_upload_had_noise(tmp_path, bundle):
         assert device.state["newest_upload_has_noise"] is True
         device.upload()
         assert device.state["newest_upload_has_noise"] is False
+
+
+@pytest.mark.parametrize("after", ["upgrade", "reset"])
+def test_with_noise_an_exact_upload_that_still_waits_is_withdrawn(tmp_path, bundle, bundle_path, after):
+    with trained(tmp_path / "device", bundle, None) as device:
+        device.upload()
+        device.upgrade(successor(bundle_path, tmp_path / "next")) if after == "upgrade" else device.reset()
+    cloud = Cloud()
+    with Device.open(tmp_path / "device", noise=UploadNoise(1.0, 0.5)) as device:
+        (delivery,) = device.send(cloud)
+        assert (delivery.sequence, delivery.status, cloud.bodies) == (1, "superseded", [])
+        assert "made without noise" in delivery.detail
+        assert device.send(cloud) == []
+        device.log(101)
+        device.personalize()
+        assert [one.status for one in device.send(cloud)] == ["accepted"]
+        assert [read(body).HasField("evidence") for body in cloud.bodies] == [False]
+
+
+def test_a_noisy_upload_that_still_waits_is_sent(tmp_path, bundle, bundle_path):
+    with trained(tmp_path / "device", bundle, UploadNoise(1.0, 0.5)) as device:
+        body = device.upload()
+        device.upgrade(successor(bundle_path, tmp_path / "next"))
+        cloud = Cloud()
+        assert [one.status for one in device.send(cloud)] == ["accepted"]
+        assert cloud.bodies == [body]
 
 
 def test_by_default_the_vector_leaves_as_it_is(tmp_path, bundle):
