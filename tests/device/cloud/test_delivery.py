@@ -149,6 +149,8 @@ def test_a_clock_that_was_set_back_does_not_hold_uploads_for_years(trained, monk
     assert outbox.held > 3500
     monkeypatch.undo()
     assert outbox.held == 0.0
+    outbox.hold(3600)
+    assert 3500 < outbox.held <= 3600
 
 
 def test_a_newer_vector_of_the_same_bundle_replaces_one_that_waits(trained, waits):
