@@ -254,11 +254,16 @@ class Device:
         Args:
           forget_user: erases the interactions, the profile, the events, the uploads that wait and the way back too,
             for a user who asks for that or leaves. The device's id, key and upload number stay.
+
+        Raises:
+          StorageError: not all could be erased or begun again; what could be is, so call again.
         """
         with self._training, self._lock:
-            self._in_use.begin_again(bool(forget_user))
-            if forget_user:
-                self._history = self._met = None
+            try:
+                self._in_use.begin_again(bool(forget_user))
+            finally:
+                if forget_user:
+                    self._history = self._met = None
 
     # ---- Bundles ---------------------------------------------------------------------------------
 

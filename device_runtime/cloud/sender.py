@@ -17,7 +17,6 @@ from device_runtime.state.folder import StateFolder
 from protos import dccl_pb2
 from protos.signing import sign
 
-
 _EXACT = "it was made without noise, which every upload has by now; it is not sent"
 
 

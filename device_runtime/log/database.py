@@ -7,7 +7,7 @@ nothing behind. A file of an older schema is brought forward when it is opened, 
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,23 @@ _IMPOSSIBLE = (
     "SELECT 1 FROM (SELECT max(position) - min(position) + 1 - count(*) AS gaps FROM history) WHERE gaps <> 0",
     "SELECT 1 FROM (SELECT max(number) - min(number) + 1 - count(*) AS gaps FROM samples) WHERE gaps <> 0",
     "SELECT 1 FROM counters WHERE typeof(name) <> 'text' OR typeof(value) <> 'integer'",
+    # Of the other tables the columns alone: a name that is damaged is one that SQLite does not find.
+    "SELECT item, first, last FROM met WHERE 0",
+    "SELECT number, time, kind, facts FROM events WHERE 0",
+    "SELECT sequence, bundle, content, digest, status, detail, attempts, bytes, queued FROM uploads WHERE 0",
+    "SELECT bundle, runtime, reason, time FROM refused WHERE 0",
+)
+# SQLite's results that tell of a full disk, a folder without permission or another process's lock. All others tell of
+# the content: this package's statements are right for a file as it wrote it.
+_STORAGE = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_NOMEM,
 )
 
 
@@ -61,6 +78,10 @@ class Database:
         """
         self.path = path
         self._lock = threading.RLock()
+        try:
+            path.touch(0o600)  # a new one is its owner's alone, and SQLite's files beside it likewise
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be written ({error.strerror}); nothing was changed") from error
         with self._errors():
             # Autocommit mode: transactions are begun and ended by `transaction` alone.
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
@@ -102,9 +123,18 @@ class Database:
                 (name, value),
             )
 
-    def overwrite_deleted(self) -> None:
-        """Makes what was deleted vanish from the files too, where it stays until its place is used again."""
-        with self._errors():
+    def erase(self, *tables: str) -> None:
+        """Deletes all rows of some tables, from the files too.
+
+        Raises:
+          StorageError: that failed; what it says was or was not changed.
+        """
+        with self.transaction() as db:
+            for table in tables:
+                db.execute(f"DELETE FROM {table}")
+        with self._errors("rows that were deleted may still be in the file, call again"):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with suppress(StorageError), self._errors():  # also of what versions before secure_delete left in free places
             self._connection.execute("VACUUM")
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -115,6 +145,7 @@ class Database:
     def _prepare(self) -> None:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")  # what is acknowledged survives a power cut
+        self._connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
         (schema,) = self._connection.execute("PRAGMA user_version").fetchone()
         if schema > SCHEMA:
             raise StateError(f"{self.path}: expected schema {SCHEMA} or older, got {schema}; use a newer version")
@@ -132,16 +163,16 @@ class Database:
                 raise sqlite3.DatabaseError("rows that were never written")
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """SQLite's errors as ours."""
+    def _errors(self, otherwise: str = "nothing was changed") -> Iterator[None]:
+        """SQLite's errors as ours; `otherwise` says what a disk's failure leaves."""
         with self._lock:
             try:
                 yield
-            except sqlite3.OperationalError as error:  # a read-only folder, a full disk, another process's lock
-                raise StorageError(f"{self.path}: cannot be read or written ({error}); nothing was changed") from error
             except sqlite3.ProgrammingError as error:
                 raise StateError(f"{self.path}: {error}; open the device again") from error
             except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter: a message that quotes the damage
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF in _STORAGE:
+                    raise StorageError(f"{self.path}: cannot be read or written ({error}); {otherwise}") from error
                 raise StateError(
                     f"{self.path}: damaged ({error}); open the device with on_damage='reset' to begin afresh"
                 ) from error

@@ -35,6 +35,14 @@ def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
         raise StorageError(f"{path}: cannot be written ({error.strerror}); the previous one is intact") from error
 
 
+def remove_file(path: Path) -> None:
+    """Removes a file, if it is there. Raises StorageError."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be removed ({error.strerror})") from error
+
+
 def sync_file(path: Path) -> None:
     """Forces a file that was written to the disk. Raises OSError."""
     with path.open("rb+") as file:

@@ -23,7 +23,7 @@ from device_runtime.state.bundle_store import BundleStore
 from device_runtime.state.checkpoint import CheckpointFile
 from device_runtime.state.device_state import DeviceState, load_state, save_state
 from device_runtime.state.file_lock import FileLock, HeldError
-from device_runtime.state.files import read_file, replace_file
+from device_runtime.state.files import read_file, remove_file, replace_file
 from protos.signing import KEY_BYTES
 
 STATE = "state.bin"
@@ -50,7 +50,7 @@ class StateFolder:
             raise InputError(f"on_damage: expected error or reset, got {on_damage!r}")
         self.path = Path(path)
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(0o700, parents=True, exist_ok=True)
             self._lock = FileLock(self.path / "lock")
         except HeldError as error:
             raise StateError(
@@ -150,15 +150,18 @@ class StateFolder:
         replace_file(self.path / "bundle.given", identity)
 
     def forget_user(self) -> None:
-        """Erases the log, the events, the uploads, the states in which other bundles were left and the files that were
-        set aside; counters stay, so that upload numbers go on."""
-        with self.database.transaction() as db:
-            for table in ("samples", "history", "met", "events", "uploads"):
-                db.execute(f"DELETE FROM {table}")
-        self.database.overwrite_deleted()
-        for pattern in ("*.damaged", "*.new", "bundles/*/state.bin"):
+        """Erases the states in which other bundles were left, what a kill or damage left behind, the log, the events
+        and the uploads; counters stay, so that upload numbers go on.
+
+        Files first, which a full disk lets go and which make room for the rest.
+
+        Raises:
+          StorageError: something could not be erased.
+        """
+        for pattern in ("*.damaged", "*.new", f"bundles/*/{STATE}*"):
             for file in self.path.glob(pattern):
-                file.unlink(missing_ok=True)
+                remove_file(file)
+        self.database.erase("samples", "history", "met", "events", "uploads")
 
     def close(self) -> None:
         self.database.close()

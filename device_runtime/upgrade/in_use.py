@@ -111,14 +111,13 @@ class InUse:
         """See `Device.reset`."""
         state, profile = self.state, self.profile
         if forget_user:
+            self._folder.bundles.keep(state.bundle)  # first: it makes room on a full disk
+            self._folder.forget_user()
             profile, _ = self.learner.bundle.vocabulary.profile({})
             state = replace(state, profile={}, previous_bundle=b"")
         self.save(begun_again(self.learner, state, profile, self._folder.sequence))
         self.profile = profile
         self._folder.checkpoint.clear()
-        if forget_user:
-            self._folder.forget_user()
-            self._folder.bundles.keep(self.state.bundle)
         self._folder.events.add("reset", forget_user=forget_user)
 
     def save(self, state: DeviceState) -> None:

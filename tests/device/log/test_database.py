@@ -1,10 +1,11 @@
-"""Files of older schemas come forward without loss; newer ones are left alone."""
+"""Files of older schemas come forward without loss, newer ones are left alone, and damage is told from a bad disk."""
 
+import os
 import sqlite3
 
 import pytest
 
-from device_runtime import Device, StateError
+from device_runtime import Device, StateError, StorageError
 from device_runtime.log.database import SCHEMA, Database
 from device_runtime.log.samples import SampleLog
 
@@ -69,3 +70,53 @@ def test_a_newer_schema_is_named_and_left_alone(old):
     connection.close()
     with pytest.raises(StateError, match=f"expected schema {SCHEMA} or older, got 99; use a newer version"):
         Database(old)
+
+
+@pytest.mark.parametrize(
+    "column", ["label INTEGER NOT NULL,", "facts TEXT NOT NULL", "digest BLOB NOT NULL", "reason TEXT", "last INTEGER"]
+)
+def test_a_schema_that_is_damaged_is_damage_and_can_be_set_aside(tmp_path, bundle, column):
+    with Device.open(tmp_path / "device", bundle) as device:
+        device.log(101)
+    file = tmp_path / "device" / "samples.sqlite"
+    content = file.read_bytes()
+    assert column.encode() in content
+    file.write_bytes(content.replace(column.encode(), b"x" + column[1:].encode()))
+    with pytest.raises(StateError, match=r"samples.sqlite: damaged \(.*on_damage='reset'"):
+        Device.open(tmp_path / "device")
+    with Device.open(tmp_path / "device", on_damage="reset") as device:
+        assert "samples.sqlite" in device.opening.damaged
+        assert device.history_size == 0
+
+
+def test_a_lock_of_another_process_is_no_damage(old):
+    database = Database(old)
+    database.query("PRAGMA busy_timeout = 0")
+    other = sqlite3.connect(old, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageError, match=r"cannot be read or written \(database is locked\); nothing was changed"):
+        database.raise_counter("any", 1)
+    other.close()
+
+
+def test_a_file_that_cannot_be_opened_is_no_damage(tmp_path):
+    (tmp_path / "samples.sqlite").mkdir()
+    with pytest.raises(StorageError, match="unable to open database file"):
+        Database(tmp_path / "samples.sqlite")
+    with pytest.raises(StorageError, match="cannot be written"):
+        Database(tmp_path / "absent" / "samples.sqlite")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX's")
+def test_what_a_device_keeps_is_its_owner_s_alone(tmp_path, bundle):
+    def mode(path):
+        return oct(path.stat().st_mode & 0o777)
+
+    with Device.open(tmp_path / "device", bundle) as device:
+        device.log(101)
+        files = [mode(tmp_path / "device" / f"samples.sqlite{end}") for end in ("", "-wal", "-shm")]
+        assert (mode(tmp_path / "device"), files) == ("0o700", ["0o600"] * 3)
+    (tmp_path / "device").chmod(0o750)
+    (tmp_path / "device" / "samples.sqlite").chmod(0o640)
+    with Device.open(tmp_path / "device"):
+        assert (mode(tmp_path / "device"), mode(tmp_path / "device" / "samples.sqlite")) == ("0o750", "0o640")

@@ -144,6 +144,7 @@ def test_a_reset_that_forgets_the_user_leaves_no_trace(tmp_path, bundle_path):
         device.rollback()  # the newer bundle's folder stays, and the state in which it was left
         (tmp_path / "device" / "samples.sqlite.damaged").write_text(secret)
         (tmp_path / "device" / "training.bin.new").write_text(secret)
+        (device.bundle.path / "state.bin.new").write_text(secret)  # as a kill may leave it
         device.reset(forget_user=True)
         assert device.state["log"] == {"history": 0, "samples": 0, "sample_interactions": 0}
         assert [event.kind for event in device.events()] == ["reset"]
