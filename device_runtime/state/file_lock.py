@@ -1,7 +1,10 @@
 """A lock that one process holds, and that the operating system drops when the process ends, however it ends."""
 
+import errno
 import sys
 from pathlib import Path
+
+_HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # the last is what Windows says
 
 
 class HeldError(Exception):
@@ -14,7 +17,7 @@ class FileLock:
     def __init__(self, path: Path) -> None:
         """Raises:
         HeldError: somebody else holds it.
-        OSError: the file cannot be opened.
+        OSError: the file cannot be opened, or the file system has no locks.
         """
         self.file = open(path, "a+b")  # noqa: SIM115 (held open for as long as the lock lasts)
         try:
@@ -28,7 +31,9 @@ class FileLock:
                 fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self.file.close()
-            raise HeldError(str(path)) from error
+            if error.errno in _HELD:
+                raise HeldError(str(path)) from error
+            raise
 
     def close(self) -> None:
         if sys.platform != "win32" and not self.file.closed:

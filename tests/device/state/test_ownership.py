@@ -1,5 +1,6 @@
 """Threads take turns; forks and second processes are refused by name."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import threading
 import numpy as np
 import pytest
 
-from device_runtime import StateError
+from device_runtime import Device, StateError, StorageError
 
 ITEMS = list(range(101, 121))
 
@@ -134,6 +135,16 @@ def test_a_second_process_is_refused_by_name(used):
     done = subprocess.run(command, capture_output=True, text=True)
     assert "StateError" in done.stderr
     assert "another device object or process has this state folder open; close it first" in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX's call")
+def test_a_file_system_without_locks_is_not_taken_for_another_process(tmp_path, bundle, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    with pytest.raises(StorageError, match=r"cannot be used as a state folder \(No locks available\)"):
+        Device.open(tmp_path / "device", bundle)
 
 
 def test_a_closed_device_says_so_whatever_is_asked(used):
