@@ -13,6 +13,10 @@ from protos import dccl_pb2
 from protos.signing import KEY_BYTES
 
 PATH = "/v1/devices"
+_TAKEN = (
+    "; if a registration of this very device broke off, its key is lost: remove device.id from its state folder, where "
+    "log and vector stay, or give another id, and register again"
+)
 
 
 def register(
@@ -80,6 +84,6 @@ def _refusal(answer: Answer) -> str:
         detail = json.loads(answer.body)["detail"]
     except (ValueError, KeyError, TypeError):
         detail = ""
-    taken = "; if a registration of this very device broke off, give it a new state folder" * (answer.status == 409)
+    taken = _TAKEN * (answer.status == 409)
     later = "" if answer.retry_after is None else f"; call again in {answer.retry_after:.0f} s"
     return f"HTTP {answer.status}{f' ({detail})' if detail else ''}{taken}{later}"

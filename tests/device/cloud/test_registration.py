@@ -62,7 +62,10 @@ def test_a_device_that_was_open_before_registers_under_its_id(server, tmp_path):
 @pytest.mark.parametrize(
     ("instead", "message"),
     [
-        ((409, "application/problem+json", json.dumps({"detail": "device_id: taken"}).encode()), "taken.*new state"),
+        (
+            (409, "application/problem+json", json.dumps({"detail": "device_id: taken"}).encode()),
+            "taken.*remove device.id",
+        ),
         ((401, "application/problem+json", b"[1]"), "got HTTP 401$"),
         ((200, "text/html", b"<html>Log in to the hotel's network</html>"), "got HTTP 200$"),
         ((201, "text/html", b"<html>"), "got HTTP 201$"),
@@ -77,6 +80,24 @@ def test_what_is_no_credentials_leaves_the_device_as_it_was(server, tmp_path, in
         register(tmp_path / "state", server.url, device_id="mine")
     server.instead = None
     assert register(tmp_path / "state", server.url, device_id="again") == "again"
+
+
+def test_a_registration_that_broke_off_costs_the_id_alone(server, tmp_path):
+    state = tmp_path / "state"
+    with Device.open(state, BUNDLE) as device:
+        device.log_many(range(101, 121), [0, 1] * 10)
+        device.personalize()
+        vector, own = device.vector, device.device_id
+    server.instead = (409, "application/problem+json", json.dumps({"detail": "device_id: taken"}).encode())
+    with pytest.raises(RegistrationError, match=r"its key is lost: remove device\.id from its state folder"):
+        register(state, server.url)
+    server.instead = None
+    (state / "device.id").unlink()
+    assert register(state, server.url) == "chosen" != own
+    with Device.open(state) as device:
+        assert (device.device_id, device.history_size) == ("chosen", 20)
+        assert device.vector.tolist() == vector.tolist()
+        assert dccl_pb2.SignedUpload.FromString(device.upload()).upload
 
 
 def test_no_answer_and_no_address_say_so(server, tmp_path):
