@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import BinaryIO
 
-from device_runtime.cloud.transport import NoRedirect, checked_address
+from device_runtime.cloud.transport import checked_address, opener
 from device_runtime.errors import DownloadError, InputError, StorageError
 
 PATH = "/v1/bundle"
@@ -62,7 +62,7 @@ def fetch_bundle(
         headers |= {"Range": f"bytes={begun.stat().st_size}-", "If-Range": f'"{_identity(begun)}"'}
     try:
         request = urllib.request.Request(address, headers=headers)
-        with urllib.request.build_opener(NoRedirect()).open(request, timeout=timeout) as answer:
+        with opener(address).open(request, timeout=timeout) as answer:
             part = _receive(answer, path, begun)
     except urllib.error.HTTPError as error:
         with error:

@@ -39,7 +39,7 @@ class Transport(Protocol):
 
 
 class HttpTransport:
-    """POST over HTTPS; proxies of the environment are used, redirects are not followed."""
+    """POST over HTTPS; see `opener` for proxies and redirects."""
 
     def __init__(
         self,
@@ -70,11 +70,10 @@ class HttpTransport:
     def post(self, body: bytes) -> Answer:
         """Raises OSError if no answer came."""
         counts = {"sent": 0}
-        opener = urllib.request.build_opener(_Http(counts), _Https(counts), NoRedirect())
         request = urllib.request.Request(self.url, body, self._headers, method="POST")
         try:
             try:
-                with opener.open(request, timeout=self._timeout) as response:
+                with opener(self.url, _Http(counts), _Https(counts)).open(request, timeout=self._timeout) as response:
                     return _answer(response.status, response, counts)
             except urllib.error.HTTPError as error:  # an answer too
                 with error:
@@ -95,6 +94,14 @@ def checked_address(url: str, path: str, insecure: bool = False) -> str:
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK and not insecure:
         raise InputError(f"url: expected https, since others could read and change what travels, got {url!r}")
     return parts._replace(path=path).geturl() if parts.path in ("", "/") else url
+
+
+def opener(url: str, *handlers: urllib.request.BaseHandler) -> urllib.request.OpenerDirector:
+    """Opens an address by the proxies of the environment, but this machine's own without any: `http://` to it is in
+    the clear. Redirects are not followed."""
+    here = urllib.parse.urlsplit(url).hostname in _LOOPBACK
+    direct = [urllib.request.ProxyHandler({})] if here else []
+    return urllib.request.build_opener(*handlers, *direct, _NoRedirect())
 
 
 def _answer(status: int, response: Any, counts: dict[str, int]) -> Answer:
@@ -122,7 +129,7 @@ def _seconds(value: str | None) -> float | None:
         return None
 
 
-class NoRedirect(urllib.request.HTTPRedirectHandler):
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """A redirected POST would become a GET, such as to the login page of a hotel's network, and a redirect may leave
     https."""
 

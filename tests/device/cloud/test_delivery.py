@@ -246,8 +246,7 @@ class Server(LocalServer):
 
 
 @pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+def server():
     one = Server()
     yield one
     one.close()
@@ -292,6 +291,21 @@ def test_http_without_a_server_is_no_answer(trained, waits):
 def test_http_headers_travel(server):
     HttpTransport(server.url, headers={"Authorization": "Bearer secret"}).post(receipt(Receipt.ACCEPTED, 1))
     assert server.requests[0][1]["Authorization"] == "Bearer secret"
+
+
+def test_http_to_this_machine_goes_by_no_proxy(server, monkeypatch):
+    for name in ("http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody is there
+    monkeypatch.delenv("no_proxy", raising=False)
+    for host in ("127.0.0.1", "localhost", "LocalHost"):
+        HttpTransport(server.url.replace("127.0.0.1", host)).post(receipt(Receipt.ACCEPTED, 1))
+    assert [path for path, _, _ in server.requests] == ["/v1/vectors"] * 3
+
+
+def test_http_to_others_goes_by_the_proxy_of_the_environment(server, monkeypatch):
+    monkeypatch.setenv("http_proxy", server.url)
+    HttpTransport("http://collector.example", insecure=True).post(receipt(Receipt.ACCEPTED, 1))
+    assert [path for path, _, _ in server.requests] == ["http://collector.example/v1/vectors"]
 
 
 @pytest.mark.parametrize(

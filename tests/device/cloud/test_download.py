@@ -97,6 +97,11 @@ def test_upgrade_from_an_address(server, tmp_path, bundle_path):
     assert not (tmp_path / "device" / "download.zip").exists()
 
 
+def test_this_machine_is_asked_by_no_proxy(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # nobody is there
+    assert fetch_bundle(server.url, tmp_path / "b.zip").read_bytes() == server.body
+
+
 def test_a_redirect_is_not_followed(server, tmp_path):  # it could leave https
     server.moved = "http://example.org/bundle.zip"
     with pytest.raises(DownloadError, match="HTTP 302"):
