@@ -374,6 +374,12 @@ class Device:
         return self._in_use.learner.bundle
 
     @property
+    def refused(self) -> dict[bytes, str]:
+        """The bundles that `upgrade` takes on `retry` alone, by identity, and why; see `fetch_bundle`."""
+        with self._lock:
+            return self._in_use.refused
+
+    @property
     def vector(self) -> np.ndarray:
         """The metapatch [K] float32; a copy."""
         return self._in_use.state.current.vector.copy()

@@ -6,8 +6,8 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from device_runtime.bundle.goldens import worst_of_each
 from device_runtime.bundle.self_test import self_test as run_self_test
 from device_runtime.bundle.vocabulary import Vocabulary
 from device_runtime.log.interactions import interactions
+from device_runtime.state.files import remove_file
 from device_runtime.state.folder import StateFolder
 from scripts import flags_device as values
 
@@ -192,28 +193,26 @@ def _written(body: bytes, sequence: int, path: str) -> Answer:
 def upgrade(arguments: list[str]) -> Answer:
     if len(arguments) + bool(values.URL.value) != 1:
         raise InputError(f"upgrade: expected one BUNDLE or --url=URL, got {len(arguments)} and {values.URL.value}")
-    if values.has_no_bundle():
+    if values.needs_bundle():
         return _begin_with(Path(arguments[0])) if arguments else _begin()
     with values.device() as device:
-        bundle = arguments[0] if arguments else _newest(device.device_id, device.bundle.identity)
-        if bundle is None:
-            return Answer({"how": None}, "the bundle in use is the newest that there is for this device")
-        opening = device.upgrade(bundle, values.ON_BUNDLE_CHANGE.value, values.RETRY.value)
-    if not arguments:
-        bundle.unlink()  # the device has its own copy
-    return _table(opening.to_dict())
+        if arguments:
+            return _table(device.upgrade(arguments[0], values.ON_BUNDLE_CHANGE.value, values.RETRY.value).to_dict())
+        refused = {} if values.RETRY.value else device.refused
+        with _newest(device.device_id, device.bundle.identity, refused) as bundle:
+            if bundle is None:
+                return Answer({"how": None}, "the bundle in use is the newest that there is for this device")
+            return _table(device.upgrade(bundle, values.ON_BUNDLE_CHANGE.value, values.RETRY.value).to_dict())
 
 
 def _begin() -> Answer:
-    """The first bundle of a device that has none."""
+    """The collector's bundle for a device that has none, or a damaged one."""
     with closing(StateFolder(values.STATE.value)) as folder:
         device_id = folder.identify(values.DEVICE_ID.value)
-    bundle = _newest(device_id)
-    if bundle is None:
-        return Answer({"how": None}, "the collector has no bundle for this device yet")
-    answer = _begin_with(bundle)
-    bundle.unlink()  # the device has its own copy
-    return answer
+    with _newest(device_id) as bundle:
+        if bundle is None:
+            return Answer({"how": None}, "the collector has no bundle for this device yet")
+        return _begin_with(bundle)
 
 
 def _begin_with(bundle: Path) -> Answer:
@@ -221,10 +220,16 @@ def _begin_with(bundle: Path) -> Answer:
         return _table(device.opening.to_dict())
 
 
-def _newest(device_id: str, holding: bytes = b"") -> Path | None:
-    """What the collector has for this device; a download that broke off goes on in the next call."""
+@contextmanager
+def _newest(device_id: str, holding: bytes = b"", refused: Mapping[bytes, str] | None = None) -> Iterator[Path | None]:
+    """What the collector has for this device, until the device has its own copy or has refused it. A download that
+    broke off goes on in the next call."""
     path = Path(values.STATE.value) / "download.zip"
-    return fetch_bundle(values.URL.value, path, device_id, holding, insecure=values.INSECURE.value)
+    insecure = values.INSECURE.value
+    try:
+        yield fetch_bundle(values.URL.value, path, device_id, holding, insecure=insecure, refused=refused)
+    finally:
+        remove_file(path)
 
 
 def rollback(arguments: list[str]) -> Answer:

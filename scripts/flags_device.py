@@ -3,14 +3,25 @@
 import dataclasses
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from absl import flags
 
-from device_runtime import Bundle, Device, InputError, LogLimits, PersonalizeConfig, UploadNoise
+from device_runtime import (
+    Bundle,
+    BundleError,
+    Device,
+    InputError,
+    LogLimits,
+    PersonalizeConfig,
+    StateError,
+    UploadNoise,
+)
 from device_runtime.bundle.vocabulary import RawId, Vocabulary
 from device_runtime.state.bundle_store import BundleStore
+from device_runtime.state.device_state import load_state
+from device_runtime.state.folder import STATE as STATE_FILE
 
 JSON = flags.DEFINE_bool("json", False, "Print one JSON object.")
 RUNTIME = flags.DEFINE_enum(
@@ -91,9 +102,20 @@ def bundle(arguments: list[str]) -> Bundle:
     return Bundle.open(paths[0])
 
 
-def has_no_bundle() -> bool:
-    """Whether the device of --state is new and --bundle gives it none to begin with."""
-    return bool(STATE.value and not _BUNDLE.value and not BundleStore(Path(STATE.value) / "bundles").newest())
+def needs_bundle() -> bool:
+    """Whether the device of --state has no bundle to go on with, since it is new or its copy is damaged, and --bundle
+    gives it none."""
+    if not STATE.value or _BUNDLE.value:
+        return False
+    folder, stored = Path(STATE.value), None
+    with suppress(StateError):  # which opening the device tells
+        stored = load_state(folder / STATE_FILE)
+    bundles = BundleStore(folder / "bundles")
+    try:
+        bundles.open(stored.bundle if stored else next(iter(bundles.newest()), b""))
+    except BundleError:
+        return True
+    return False
 
 
 @contextmanager

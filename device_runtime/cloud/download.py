@@ -8,11 +8,13 @@ import string
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from device_runtime.cloud.transport import checked_address, opener
-from device_runtime.errors import DownloadError, InputError, StorageError
+from device_runtime.errors import BundleError, DownloadError, InputError, StorageError
+from device_runtime.state.files import remove_file
 
 PATH = "/v1/bundle"
 LARGEST = 1 << 30  # bytes of a bundle
@@ -29,6 +31,7 @@ def fetch_bundle(
     holding: bytes = b"",
     timeout: float = 10.0,
     insecure: bool = False,
+    refused: Mapping[bytes, str] | None = None,
 ) -> Path | None:
     """Downloads the newest bundle that the cloud has for a device; `Device.upgrade` then verifies and takes it.
 
@@ -42,12 +45,14 @@ def fetch_bundle(
       holding: identity of the bundle in use.
       timeout: seconds without a byte after which the attempt has failed.
       insecure: allows http:// to other machines.
+      refused: bundles that are not to be downloaded, by identity, and why: `Device.refused`.
 
     Returns:
       `path`; None if `holding` is the newest one, or there is none yet.
 
     Raises:
       InputError: the address or an argument is not as above.
+      BundleError: what is offered is one of `refused`.
       DownloadError: no answer, another answer, or the connection broke off; call again to go on.
       StorageError: `path` cannot be written.
     """
@@ -63,7 +68,7 @@ def fetch_bundle(
     try:
         request = urllib.request.Request(address, headers=headers)
         with opener(address).open(request, timeout=timeout) as answer:
-            part = _receive(answer, path, begun)
+            part = _receive(answer, path, begun, refused or {})
     except urllib.error.HTTPError as error:
         with error:
             none_yet = error.code == 404 and error.headers.get_content_type() == _PROBLEM
@@ -71,29 +76,43 @@ def fetch_bundle(
                 return None
             if error.code == 404:
                 raise DownloadError(f"{address}: expected a collector, got HTTP 404; is this its address?") from error
-            if error.code == 416 and begun:  # what is here is no beginning of what is there
-                begun.unlink()
-            raise DownloadError(f"{address}: expected a bundle, got HTTP {error.code}; call again later") from error
+            part = begun
+            if not _is_whole(begun, error):
+                raise DownloadError(f"{address}: expected a bundle, got HTTP {error.code}; call again later") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise DownloadError(f"{address}: the bundle did not arrive ({error}); call again to go on") from error
     try:
         os.replace(part, path)
     except OSError as error:
         raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
-    for other in _parts(path):  # of bundles that are no longer the newest
-        other.unlink()
     return path
 
 
-def _receive(answer: http.client.HTTPResponse, path: Path, begun: Path | None) -> Path:
+def _is_whole(begun: Path | None, error: urllib.error.HTTPError) -> bool:
+    """Whether an answer says that there is no more of the bundle than what has arrived. What is no beginning of it is
+    removed."""
+    if begun is None or error.code != 416:
+        return False
+    if error.headers.get("Content-Range") == f"bytes */{begun.stat().st_size}":
+        return True
+    remove_file(begun)
+    return False
+
+
+def _receive(answer: http.client.HTTPResponse, path: Path, begun: Path | None, refused: Mapping[bytes, str]) -> Path:
     """Writes the body to the file of its bundle; returns that file, whole."""
     identity = answer.headers.get("ETag", "").strip('"')
     if not _HEX.fullmatch(identity):
         raise DownloadError(f"ETag: expected a bundle's identity, got {identity!r}; is this a collector's address?")
+    if (reason := refused.get(bytes.fromhex(identity))) is not None:
+        raise BundleError(reason)
     part = path.with_name(f"{path.name}.{identity}.part")
     goes_on = answer.status == 206 and part == begun
     if answer.status != 200 and not goes_on:
         raise DownloadError(f"{path.name}: expected HTTP 200, got {answer.status}; call again later")
+    for other in _parts(path):
+        if other != part:  # of a bundle that is no longer the newest
+            remove_file(other)
     size = int(answer.headers["Content-Length"]) if "Content-Length" in answer.headers else None
     try:
         file = part.open("ab" if goes_on else "wb")

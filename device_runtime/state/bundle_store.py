@@ -14,6 +14,7 @@ from device_runtime.state.files import sync_file, sync_folder
 
 _STATE = "state.bin"
 _UNFINISHED = ".new"
+_GIVE = "give the device its bundle again: Device.open(bundle=), or dccl-device upgrade BUNDLE or --url=URL"
 
 
 class BundleStore:
@@ -29,10 +30,16 @@ class BundleStore:
         """A kept bundle, verified anew. Raises BundleError if it is not kept, or damaged."""
         if identity not in self:
             raise BundleError(
-                f"bundle: expected one that this device keeps, got {identity.hex()[:12] or 'none'}; "
-                "open the device with bundle="
+                f"bundle: expected one that this device keeps, got {identity.hex()[:12] or 'none'}; {_GIVE}"
             )
-        return Bundle.open(self._path(identity))
+        path = self._path(identity)
+        try:
+            bundle = Bundle.open(path)
+        except BundleError as error:
+            raise BundleError(f"{error}; {_GIVE}") from error
+        if bundle.identity != identity:
+            raise BundleError(f"{path / MANIFEST}: expected SHA-256 {identity.hex()}, got another; {_GIVE}")
+        return bundle
 
     def adopt(self, bundle: Bundle) -> Bundle:
         """Copies a bundle in, unless an undamaged copy is kept; there is a whole copy or none, whenever this stops.

@@ -60,6 +60,11 @@ class InUse:
         """A new bundle that has passed its checks here. Raises DeviceError if it was refused, now or before."""
         return self._installer.new(bundle, retry)
 
+    @property
+    def refused(self) -> dict[bytes, str]:
+        """See `Device.refused`."""
+        return self._installer.refused
+
     def enter(self, learner: Learner, profile: Mapping[str, Any] | None, policy: str, refused: str = "") -> None:
         """Brings the stored state to a bundle and puts that into use; on an error everything stays as it was."""
         folder, stored = self._folder, self._folder.state

@@ -77,18 +77,24 @@ class Installer:
             values = (identity, _EVERYWHERE if everywhere else self._version(), reason, int(time.time()))
             db.execute("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?)", values)
 
+    @property
+    def refused(self) -> dict[bytes, str]:
+        """By identity, what is said of a bundle that is not tried again."""
+        query = "SELECT bundle, reason FROM refused WHERE runtime IN (?, ?)"
+        rows = self._folder.database.query(query, (self._version(), _EVERYWHERE))
+        return {
+            bundle: f"bundle: {bundle.hex()[:12]} was refused before ({reason}); upgrade(retry=True) tries it again"
+            for bundle, reason in rows
+        }
+
     def forgive(self, identity: bytes) -> None:
         """Forgets that a bundle was refused, since it is in use."""
         with self._folder.database.transaction() as db:
             db.execute("DELETE FROM refused WHERE bundle = ?", (identity,))
 
     def _check_refused(self, bundle: Bundle) -> None:
-        query = "SELECT reason FROM refused WHERE bundle = ? AND runtime IN (?, ?)"
-        for (reason,) in self._folder.database.query(query, (bundle.identity, self._version(), _EVERYWHERE)):
-            raise BundleError(
-                f"bundle: {bundle.identity.hex()[:12]} was refused before ({reason}); "
-                "upgrade(retry=True) tries it again"
-            )
+        if bundle.identity in (refused := self.refused):
+            raise BundleError(refused[bundle.identity])
 
     def _learner(self, bundle: Bundle, engine: Engine) -> Learner:
         return Learner(engine, bundle, self._folder.samples)

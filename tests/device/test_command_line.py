@@ -81,6 +81,19 @@ def test_a_bundle_comes_goes_and_the_device_tells_of_it(tmp_path):
     assert "  reset        forget_user True\n" in succeeded("events", "--state", tmp_path / "device")
 
 
+@pytest.mark.parametrize("way", ["the same", "the next"])
+def test_upgrade_mends_a_damaged_copy_of_the_bundle_in_use(tmp_path, way):
+    here = ["--state", tmp_path / "device", "--json"]
+    succeeded("log", 101, "--bundle", BUNDLE, *here)
+    (model,) = (tmp_path / "device" / "bundles").glob("*/model.tflite")
+    model.write_bytes(b"damage")
+    status = run("status", *here)
+    assert (status.returncode, "dccl-device upgrade BUNDLE or --url=URL" in status.stderr) == (1, True)
+    bundle, how = (BUNDLE, "resumed") if way == "the same" else (successor(BUNDLE, tmp_path / "next"), "rebase")
+    assert json.loads(run("upgrade", bundle, *here).stdout)["how"] == how
+    assert json.loads(succeeded("status", *here))["log"]["history"] == 1
+
+
 def test_an_upload_that_does_not_arrive_is_told_and_waits(tmp_path):
     key = tmp_path / "key"
     key.write_bytes(b"k" * 32)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from device_runtime import Bundle, DownloadError, InputError, StorageError, fetch_bundle
+from device_runtime import Bundle, BundleError, Device, DownloadError, InputError, StorageError, fetch_bundle
 from tests.device.bundles import successor
 from tests.device.local_server import LocalServer, reply
 from tests.device.test_command_line import run, succeeded
@@ -32,6 +32,8 @@ class Server(LocalServer):
         begin = 0
         if request.headers.get("If-Range") == tag:
             begin = int(request.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+            if begin >= len(self.body):
+                return reply(request, 416, {"Content-Range": f"bytes */{len(self.body)}"})
         end, self.cut = self.cut, None
         request.send_response(206 if begin else 200)
         request.send_header("ETag", tag)
@@ -79,6 +81,34 @@ def test_a_newer_bundle_meanwhile_begins_anew(server, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if ".part" in path.name] == []
 
 
+def test_what_arrived_of_a_bundle_that_is_given_up_goes_when_another_begins(server, tmp_path):
+    for identity in ("ab" * 32, "cd" * 32):
+        server.identity, server.cut = identity, 1000
+        with pytest.raises(DownloadError):
+            fetch_bundle(server.url, tmp_path / "b.zip")
+        assert [path.name for path in tmp_path.glob("*.part")] == [f"b.zip.{identity}.part"]
+
+
+@pytest.mark.parametrize("more", [0, 7])
+def test_what_arrived_whole_before_a_kill_is_used_and_what_is_no_beginning_is_not(server, tmp_path, more):
+    part = tmp_path / f"b.zip.{server.identity}.part"
+    part.write_bytes(server.body + bytes(more))
+    if more:
+        with pytest.raises(DownloadError, match="HTTP 416; call again"):
+            fetch_bundle(server.url, tmp_path / "b.zip")
+    assert fetch_bundle(server.url, tmp_path / "b.zip").read_bytes() == server.body
+    assert len(server.seen) == (2 if more else 1)
+    assert not part.exists()
+
+
+def test_a_bundle_that_the_device_refused_is_not_downloaded(server, tmp_path):
+    refused = {bytes.fromhex(server.identity): "it was refused before"}
+    with pytest.raises(BundleError, match=r"^it was refused before$"):
+        fetch_bundle(server.url, tmp_path / "b.zip", refused=refused)
+    assert list(tmp_path.glob("b.zip*")) == []
+    assert fetch_bundle(server.url, tmp_path / "b.zip", refused={OLD: "another"}).read_bytes() == server.body
+
+
 @pytest.mark.parametrize("identity", ["", "../../etc", "AB" * 32, "ab" * 31, "w/x"])
 def test_an_answer_of_another_server_is_refused(server, tmp_path, identity):
     server.identity = identity
@@ -94,6 +124,30 @@ def test_upgrade_from_an_address(server, tmp_path, bundle_path):
     run("upgrade", "--url", server.url, *here)
     assert json.loads(succeeded("status", *here))["bundle"] == server.identity
     assert json.loads(succeeded("upgrade", "--url", server.url, *here)) == {"how": None}
+    assert not (tmp_path / "device" / "download.zip").exists()
+
+
+def test_upgrade_from_an_address_leaves_what_was_refused_unless_asked(server, tmp_path, bundle_path):
+    here = ["--url", server.url, "--state", tmp_path / "device"]
+    with Device.open(tmp_path / "device", successor(bundle_path, tmp_path / "first")) as device:
+        device.upgrade(bundle_path)
+        device.rollback()
+        told = len(device.events())
+    refused = run("upgrade", *here)
+    assert (refused.returncode, "was refused before (it was rolled back)" in refused.stderr) == (1, True)
+    assert list((tmp_path / "device").glob("download*")) == []
+    with Device.open(tmp_path / "device") as device:
+        assert device.bundle.identity.hex() != server.identity
+        assert "refusal" not in [event.kind for event in device.events()[told:]]  # it was not even tried
+    assert json.loads(run("upgrade", "--retry", "--json", *here).stdout)["bundle"] == server.identity
+
+
+def test_upgrade_from_an_address_mends_a_damaged_copy(server, tmp_path, bundle_path):
+    with Device.open(tmp_path / "device", bundle_path) as device:
+        (device.bundle.path / "model.tflite").write_bytes(b"damage")
+    here = ["--state", tmp_path / "device", "--json"]
+    assert json.loads(succeeded("upgrade", "--url", server.url, *here))["how"] == "resumed"
+    assert json.loads(succeeded("status", *here))["bundle"] == server.identity
     assert not (tmp_path / "device" / "download.zip").exists()
 
 

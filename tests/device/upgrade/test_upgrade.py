@@ -206,11 +206,34 @@ def test_a_copy_that_was_damaged_is_taken_from_the_download_again(trained, bundl
     folder, copy = trained._folder.path, trained.bundle.path
     trained.close()
     (copy / "model.tflite").write_bytes(b"damage")
-    with pytest.raises(BundleError, match=r"model.tflite: expected SHA-256"):
+    with pytest.raises(BundleError, match=r"model.tflite: expected SHA-256 .*; give the device its bundle again"):
         Device.open(folder)
     with Device.open(folder, bundle_path) as device:
         assert device.opening.how == "resumed"
         assert device.bundle.path == copy
+
+
+def test_a_copy_that_became_another_bundle_is_damage(trained, bundle_path, next_path):
+    folder, copy = trained._folder.path, trained.bundle.path
+    trained.close()
+    shutil.copyfile(next_path / "manifest.pb", copy / "manifest.pb")  # whose hashes agree
+    with pytest.raises(BundleError, match=r"manifest.pb: expected SHA-256 .*; give the device its bundle again"):
+        Device.open(folder)
+    with Device.open(folder, bundle_path) as device:
+        assert device.opening.how == "resumed"
+
+
+def test_the_bundles_that_are_not_tried_again_are_told(trained, next_path):
+    assert trained.refused == {}
+    trained.upgrade(next_path)
+    left = trained.bundle.identity
+    trained.rollback()
+    assert list(trained.refused) == [left]
+    with pytest.raises(BundleError) as refusal:
+        trained.upgrade(next_path)
+    assert trained.refused[left] == str(refusal.value)
+    trained.upgrade(next_path, retry=True)
+    assert trained.refused == {}
 
 
 def test_rollback_returns_to_the_vector_gate_and_optimiser_that_were_left(trained, next_path):
