@@ -78,6 +78,8 @@ def register_device(arguments: list[str]) -> Answer:
 
 
 def log(arguments: list[str]) -> Answer:
+    if values.EVENTS.value is not None and (values.LABEL.present or values.SKIPPED.present):
+        raise InputError("log: expected label and skipped in the lines of --events, got --label or --skipped beside it")
     with values.device() as device:
         if values.EVENTS.value is not None:
             if arguments:

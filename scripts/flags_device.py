@@ -93,10 +93,38 @@ RETRY = flags.DEFINE_bool("retry", False, "upgrade: also a bundle that was refus
 FORGET_USER = flags.DEFINE_bool("forget_user", False, "reset: erase interactions, profile and events too.")
 NEWEST = flags.DEFINE_integer("newest", 20, "events: how many, at most 1,000.")
 
+_DEVICE = (STATE, _BUNDLE, _PROFILE, DEVICE_ID, _KEY_FILE, RUNTIME, ON_BUNDLE_CHANGE, _ON_DAMAGE)
+_NOISE = (_CLIP_NORM, _NOISE_MULTIPLIER)
+_TRAINING = (_LEARNING_RATE, _EPOCHS, _PULL, _HELDOUT_FRACTION, _GATE_MARGIN, _NEGATIVES, _SEED, _PATIENCE)
+# What each command takes beside --json.
+_TAKEN: dict[str, tuple[flags.FlagHolder, ...]] = {
+    "inspect": (_BUNDLE,),
+    "self-test": (_BUNDLE, RUNTIME),
+    "register": (STATE, DEVICE_ID, URL, INSECURE, _ENROLMENT_TOKEN_FILE),
+    "log": (*_DEVICE, _KEEP_SAMPLES, _KEEP_DAYS, LABEL, SKIPPED, EVENTS),
+    "rank": (*_DEVICE, TOP, GATE, NEW_ONLY),
+    "personalize": (*_DEVICE, *_TRAINING, _MAX_SECONDS, _MAX_STEPS),
+    "upload": (*_DEVICE, URL, INSECURE, OUTPUT, HEADER, ATTEMPTS, *_NOISE, EXACT),
+    "upgrade": (*_DEVICE, URL, INSECURE, RETRY),
+    "rollback": _DEVICE,
+    "reset": (*_DEVICE, FORGET_USER),
+    "status": _DEVICE,
+    "events": (*_DEVICE, NEWEST),
+    "privacy": (*_NOISE, UPLOADS, DELTA),
+}
+
+
+def check_taken(command: str) -> None:
+    """Raises InputError for a flag of other commands, which would change nothing."""
+    for flag in flags.FLAGS.flags_by_module_dict()[__name__]:
+        takers = [name for name, taken in _TAKEN.items() if flag.name in [one.name for one in taken]]
+        if flag.present and takers and command not in takers:
+            raise InputError(f"{flag.name}: expected flags of {command}, got one of {', '.join(takers)}")
+
 
 def bundle(arguments: list[str]) -> Bundle:
-    """The bundle that a command's one word names, or else --bundle."""
-    paths = arguments or ([_BUNDLE.value] if _BUNDLE.value else [])
+    """The bundle that a command's one word or --bundle names."""
+    paths = [*arguments, *filter(None, [_BUNDLE.value])]
     if len(paths) != 1:
         raise InputError(f"bundle: expected one folder or zip, got {len(paths)}")
     return Bundle.open(paths[0])
@@ -167,7 +195,7 @@ def settings() -> PersonalizeConfig:
 
 def noise() -> UploadNoise | None:
     """The noise on uploads; None without its two flags."""
-    values = _CLIP_NORM.value, _NOISE_MULTIPLIER.value
+    values = tuple(flag.value for flag in _NOISE)
     if values == (None, None):
         return None
     if None in values:

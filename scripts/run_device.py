@@ -31,6 +31,7 @@ if not __package__:
     import _root  # noqa: F401 (run by its path)
 
 import json
+import os
 import sys
 
 from device_runtime import DeviceError, InputError
@@ -46,6 +47,7 @@ def main(argv: list[str]) -> int:
             raise InputError(
                 f"command: expected one of {', '.join(COMMANDS)}, got {name or 'none'}; --help explains them"
             )
+        flags_device.check_taken(name)
         answer = COMMANDS[name](arguments)
     except DeviceError as error:
         print(f"dccl-device: {error}", file=sys.stderr)
@@ -55,7 +57,10 @@ def main(argv: list[str]) -> int:
         return 130  # as a shell tells of SIGINT
     if answer.note and not flags_device.JSON.value:
         print(f"dccl-device: {answer.note}", file=sys.stderr)
-    print(json.dumps(finite(answer.facts), indent=2) if flags_device.JSON.value else answer.text)
+    try:
+        print(json.dumps(finite(answer.facts), indent=2) if flags_device.JSON.value else answer.text, flush=True)
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes when it ends
     return 0 if answer.good else 1
 
 

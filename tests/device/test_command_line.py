@@ -1,6 +1,7 @@
 """`dccl-device`, as a person or a script would call it."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from absl import flags
 
 from device_runtime import Device
 from protos import dccl_pb2
@@ -143,6 +145,19 @@ def test_after_an_upload_with_noise_the_exact_vector_leaves_on_demand_alone(tmp_
         (["upload", "--bundle", BUNDLE, "--state", "STATE"], "expected either --url=URL or --output=FILE"),
         (["upload", "--clip_norm=1", "--output=o", "--state", "STATE"], "noise: expected both --clip_norm and"),
         (["upload", "--url=http://a.example", "--bundle", BUNDLE, "--state", "STATE"], "url: expected https"),
+        (
+            ["log", "--events=f", "--label=0", "--bundle", BUNDLE, "--state", "STATE"],
+            "log: expected label and skipped in the lines of --events",
+        ),
+        (
+            ["log", "--events=f", "--skipped=103", "--bundle", BUNDLE, "--state", "STATE"],
+            "log: expected label and skipped in the lines of --events",
+        ),
+        (["rank", "101", "--forget_user", "--state", "STATE"], "forget_user: expected flags of rank, got one of reset"),
+        (["rank", "--noforget_user", "--state", "STATE"], "forget_user: expected flags of rank, got one of reset"),
+        (["status", "--max_seconds=1", "--state", "STATE"], "max_seconds: expected flags of status, got one of pers"),
+        (["inspect", BUNDLE, "--state", "STATE"], "state: expected flags of inspect, got one of register, log"),
+        (["inspect", BUNDLE, "--bundle", BUNDLE], "bundle: expected one folder or zip, got 2"),
         (["privacy"], "privacy: expected --clip_norm and --noise_multiplier, got none"),
         (["upgrade", "--bundle", BUNDLE, "--state", "STATE"], "upgrade: expected one BUNDLE or --url"),
     ],
@@ -209,6 +224,23 @@ def test_an_interrupted_personalisation_ends_in_one_line(tmp_path):
     assert "Traceback" not in errors
     with Device.open(tmp_path / "device") as device:
         assert device.state["steps"] > 0
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "scripts.run_device", "rank", "--bundle", BUNDLE, "--state", tmp_path / "device"]
+    result = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (result.returncode, "Error" in result.stderr) == (0, False), result.stderr
+
+
+def test_every_flag_is_taken_by_a_command():
+    from scripts import device_commands, flags_device
+
+    defined = {flag.name for flag in flags.FLAGS.flags_by_module_dict()[flags_device.__name__]} - {"json"}
+    assert set(flags_device._TAKEN) == set(device_commands.COMMANDS)
+    assert {flag.name for taken in flags_device._TAKEN.values() for flag in taken} == defined
 
 
 def test_help_teaches_the_commands():
