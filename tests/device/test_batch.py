@@ -2,11 +2,13 @@
 
 import base64
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from device_runtime import Device, PersonalizeConfig
 from protos import dccl_pb2, signing
@@ -21,9 +23,14 @@ def job(folder, name: str, **more) -> dict:
     return {"state": str(folder / name), "device_id": name, "key": KEY.hex(), "events": events} | more
 
 
+def started(arguments: list, lines: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "device_runtime.batch", *map(str, arguments)]
+    return subprocess.run(command, input=lines, capture_output=True, text=True)
+
+
 def run(jobs: list[dict]) -> list[dict]:
-    command = [sys.executable, "-m", "device_runtime.batch", str(TINY)]
-    done = subprocess.run(command, input="\n".join(map(json.dumps, jobs)), capture_output=True, text=True, check=True)
+    done = started([TINY], "\n".join(map(json.dumps, jobs)))
+    assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -47,3 +54,40 @@ def test_a_second_run_goes_on_with_the_same_device(tmp_path):
     (again,) = run([{**job(tmp_path, "a"), "events": []}])
     assert again["vector"] == first["vector"]
     assert again["opening"] == "resumed"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"key": None}, "job 2: fromhex"),
+        ({"key": "xyz"}, "job 2: non-hexadecimal"),
+        ({"device_id": ...}, "job 2: device_id is missing or unknown"),
+        ({"personalise": {}}, "job 2: personalise is missing or unknown"),
+        ({"personalize": {"epoch": 2}}, "job 2: .*unexpected keyword argument 'epoch'"),
+        ({"past": {"labels": [1]}}, "job 2: items is missing or unknown"),
+        ({"events": [[101, 1]]}, "job 2: not enough values"),
+        ({"device_id": ""}, "device_id: expected 1 to 128"),
+    ],
+)
+def test_a_job_that_is_none_is_told_in_one_line(tmp_path, change, message):
+    wrong = {name: value for name, value in (job(tmp_path, "b") | change).items() if value is not ...}
+    done = started([TINY], "\n".join(map(json.dumps, [job(tmp_path, "a"), wrong])))
+    assert (done.returncode, len(done.stdout.splitlines())) == (1, 1)
+    assert re.search(f"^device_runtime.batch: {message}", done.stderr, re.MULTILINE), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lines", "message"),
+    [
+        ([], "", "expected BUNDLE"),
+        (["absent"], "", "bundle: expected a folder or a zip, got nothing at absent"),
+        ([TINY], "{", "job 1: Expecting"),
+        ([TINY], "5", "job 1: 'int' object"),
+    ],
+)
+def test_a_call_that_is_none_is_told_in_one_line(arguments, lines, message):
+    done = started(arguments, lines)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"device_runtime.batch: {message}")
+    assert len(done.stderr.splitlines()) == 1
