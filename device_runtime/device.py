@@ -421,7 +421,8 @@ class Device:
             }
 
     def events(self, newest: int = 20) -> list[Event]:
-        """The newest events, oldest of them first: openings, personalisations, upgrades, refusals, uploads.
+        """The newest events, oldest of them first: the first opening and those that found damage, personalisations,
+        upgrades, refusals, rollbacks, resets, uploads.
 
         Args:
           newest: how many at most; 1,000 are kept.

@@ -82,7 +82,8 @@ class InUse:
         folder.bundles.keep(state.bundle, state.previous_bundle)
         runtime = learner.engine.runtime
         facts = {"runtime": f"{runtime.name} {runtime.version}", "gate": state.gate}
-        folder.events.add("upgrade" if changes else "opening", **opening.to_dict(), **facts)
+        if opening.how != "resumed" or opening.damaged:  # not each of a program that opens the device for every call
+            folder.events.add("upgrade" if changes else "opening", **opening.to_dict(), **facts)
 
     def note_refusal(self, bundle: Bundle | str | Path, error: DeviceError) -> None:
         """Writes down that a bundle was refused, and keeps no copy of it."""

@@ -11,6 +11,11 @@ def kinds(device, newest=20):
     return [event.kind for event in device.events(newest)]
 
 
+def kinds_of(folder):
+    with Device.open(folder) as device:
+        return kinds(device)
+
+
 def test_a_life_is_told_in_order(tmp_path, bundle, bundle_path):
     next_path = successor(bundle_path, tmp_path / "next")
     with Device.open(tmp_path / "device", bundle) as device:
@@ -23,8 +28,35 @@ def test_a_life_is_told_in_order(tmp_path, bundle, bundle_path):
         device.reset()
     with Device.open(tmp_path / "device") as device:
         told = kinds(device)
-        assert told == ["opening", "personalize", "upgrade", "rollback", "refusal", "reset", "opening"]
+        assert told == ["opening", "personalize", "upgrade", "rollback", "refusal", "reset"]
         assert set(told) <= set(KINDS)
+
+
+def test_openings_in_which_nothing_happened_are_no_events(tmp_path, bundle):
+    for _ in range(3):
+        with Device.open(tmp_path / "device", bundle, profile={"age": "old"}) as device:
+            device.rank([101])
+    assert kinds_of(tmp_path / "device") == ["opening"]
+    (tmp_path / "device" / "state.bin").write_bytes(b"damage")
+    Device.open(tmp_path / "device", on_damage="reset").close()
+    assert kinds_of(tmp_path / "device") == ["opening", "opening"]
+
+
+def test_an_opening_that_found_a_damaged_log_is_told(tmp_path, bundle):
+    Device.open(tmp_path / "device", bundle).close()
+    (tmp_path / "device" / "samples.sqlite").write_bytes(b"damage" * 1000)
+    with Device.open(tmp_path / "device", on_damage="reset") as device:
+        (event,) = device.events()
+    assert (event.kind, event.facts["how"], event.facts["damaged"]) == ("opening", "resumed", ["samples.sqlite"])
+
+
+def test_an_opening_that_refused_a_bundle_tells_that_alone(tmp_path, bundle, bundle_path):
+    next_path = successor(bundle_path, tmp_path / "next")
+    with Device.open(tmp_path / "device", bundle) as device:
+        device.upgrade(next_path)
+        device.rollback()
+    with Device.open(tmp_path / "device", next_path) as device:
+        assert kinds(device, newest=2) == ["rollback", "refusal"]
 
 
 def test_a_personalisation_tells_its_losses_its_gate_and_its_time(device):
