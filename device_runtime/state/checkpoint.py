@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from device_runtime.errors import StateError, StorageError
+from device_runtime.errors import StateError
 from device_runtime.interpreter.engine import VectorState
-from device_runtime.state.files import read_file, replace_file
+from device_runtime.state.files import read_file, remove_file, replace_file
 from device_runtime.state.record import pack, typed, unpack
 
 MAGIC = b"DCCLCKP\0"
@@ -118,10 +118,7 @@ class CheckpointFile:
 
     def clear(self) -> None:
         """Removes it. Raises StorageError."""
-        try:
-            self.path.unlink(missing_ok=True)
-        except OSError as error:
-            raise StorageError(f"{self.path}: cannot be removed ({error.strerror})") from error
+        remove_file(self.path)
 
 
 def fingerprint(state: VectorState, anchor: np.ndarray) -> str:
