@@ -1,7 +1,8 @@
 """The fleet: all devices' personalisation (Eq. 3) at once, each row of a table one device's vector.
 
 It does what docs/protocol.md asks of a device, step by step, on the same samples in the device runtime's own order, so
-that the table equals what phones would upload. What lies below the first junction is the same for every epoch and is
+that the table equals what phones would upload that logged all samples at once: of a user with more rows than a phone's
+log takes (`LogLimits`), the newest ones count. What lies below the first junction is the same for every epoch and is
 computed once; a step is then a few batched matrix products over all devices.
 """
 
@@ -21,7 +22,9 @@ from dccl_tf.losses import cross_entropy
 from dccl_tf.progress import progress
 from dccl_tf.training_data import TrainingData
 from dccl_tf.vector_optimizer import VectorState
-from device_runtime import heldout_rows, training_schedule
+from device_runtime import LogLimits, heldout_rows, training_schedule
+
+ROWS_AT_ONCE = 2**18  # padded rows of the devices that train side by side
 
 
 @dataclass(frozen=True)
@@ -129,16 +132,26 @@ class Fleet:
         """As `personalize`; `bar` shows the progress."""
         profile = data[0].log.users.profile
         result = FleetVectors.new(self.cloud.encoder.start(tf.constant(profile)) if start is None else start)
-        counts = sum(np.maximum(phase.span.stop - phase.span.start, 0) for phase in data)
-        by_activity = np.argsort(-counts, kind="stable")
-        by_activity = by_activity[counts[by_activity] > 0]
-        size = self.config.devices_at_once
-        chunks = [by_activity[i : i + size] for i in range(0, len(by_activity), size)]
+        data = as_logged(data)
+        chunks = self._chunks(sum(phase.lengths * phase.candidates for phase in data))
         with progress(chunks, "devices", unit="chunk") if bar else nullcontext(chunks) as shown:
             for chunk in shown:
                 members = np.sort(chunk)
                 self._train(self._rows([phase.of_users(members) for phase in data]), members, result)
         return result
+
+    def _chunks(self, rows: np.ndarray) -> list[np.ndarray]:
+        """The users who have rows [U], longest first, in parts that train side by side.
+
+        The first of a part sets the length to which all are padded, so memory does not depend on who the users are.
+        """
+        users = np.argsort(-rows, kind="stable")[: np.count_nonzero(rows)]
+        chunks = []
+        while len(users):
+            size = min(self.config.devices_at_once, max(ROWS_AT_ONCE // int(rows[users[0]]), 1))
+            chunks.append(users[:size])
+            users = users[size:]
+        return chunks
 
     def _rows(self, data: Sequence[TrainingData]) -> DeviceRows:
         """Runs all that lies below the first junction on every sample of `data`, user by user, oldest first."""
@@ -250,6 +263,23 @@ class Fleet:
         logits = self.cloud.din.head(hidden, self.cloud.metapatch(vector), gate)
         total = tf.reduce_sum(cross_entropy(logits, targets) * heldout, axis=1)
         return total / tf.reduce_sum(heldout, axis=1)
+
+
+def as_logged(data: Sequence[TrainingData]) -> list[TrainingData]:
+    """What a device's log keeps of the phases after all of them were logged at once: see `LogLimits`.
+
+    Args:
+      data: phase by phase, oldest first.
+    """
+    limits, rows = LogLimits(), data[0].candidates  # of an interaction
+    counts = sum(phase.lengths for phase in data)  # [U]
+    surplus = np.where(counts * rows > limits.samples, counts - max(limits.samples_left // rows, 1), 0)
+    kept = []
+    for phase in data:
+        cut = np.minimum(surplus, phase.lengths)
+        kept.append(phase.since(phase.span.start + cut) if cut.any() else phase)
+        surplus = surplus - cut
+    return kept
 
 
 def _padded(values: np.ndarray, device: np.ndarray, row: np.ndarray, sizes: np.ndarray) -> np.ndarray:

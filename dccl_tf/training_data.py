@@ -51,6 +51,11 @@ class TrainingData:
         """C, samples at each position."""
         return candidates_of(self.protocol, self.negatives)
 
+    @property
+    def lengths(self) -> np.ndarray:
+        """Interactions of each user [U] that are samples."""
+        return np.maximum(self.span.stop - self.span.start, 0)
+
     def samples_of_users(self) -> np.ndarray:
         """Samples of each user [U], at least 1."""
         return np.maximum(self.span.stop - self.span.start, 1) * self.candidates
@@ -76,6 +81,13 @@ class TrainingData:
         """The same, for some users only."""
         chosen = np.zeros(len(self.span.start), bool)
         chosen[users] = True
-        part = replace(self, span=Span(self.span.start, np.where(chosen, self.span.stop, self.span.start)))
-        part.__dict__["sampler"] = self.sampler  # knows all users; costs a pass over the log to make anew
+        return self._part(Span(self.span.start, np.where(chosen, self.span.stop, self.span.start)))
+
+    def since(self, start: np.ndarray) -> "TrainingData":
+        """The same, from each user's position `start` [U] on."""
+        return self._part(Span(start, self.span.stop))
+
+    def _part(self, span: Span) -> "TrainingData":
+        part = replace(self, span=span)
+        part.__dict__["sampler"] = self.sampler  # of the whole span; costs a pass over the log to make anew
         return part

@@ -44,6 +44,11 @@ class LogLimits:
                 what = "a whole number of at least 1" if kind is Integral else "a number above 0"
                 raise InputError(f"limits.{name}: expected {what}, got {value!r}")
 
+    @property
+    def samples_left(self) -> int:
+        """Rows to which a log with more than `samples` is cut; whole interactions stay, and so a few less may."""
+        return max(int(_KEPT * self.samples), 1)
+
 
 @dataclass(frozen=True)
 class Interaction:
@@ -185,7 +190,7 @@ class SampleLog:
           The items that no longer count as met.
         """
         limits, end = self.limits, _next_position(db)
-        oldest = _first_by_count(db, limits.samples)
+        oldest = _first_by_count(db, limits)
         if limits.days is not None:
             oldest = max(oldest, _first_by_age(db, clock, limits.days * _DAY))
         if oldest:
@@ -209,13 +214,13 @@ def _next_position(db: sqlite3.Connection) -> int:
     return db.execute("SELECT coalesce(max(position), 0) + 1 FROM history").fetchone()[0]
 
 
-def _first_by_count(db: sqlite3.Connection, most: int) -> int:
+def _first_by_count(db: sqlite3.Connection, limits: LogLimits) -> int:
     """Position of the oldest interaction whose samples stay, by their number; 0 if all do."""
     ends = "SELECT (SELECT min(number) FROM samples), (SELECT max(number) FROM samples)"
     first, last = db.execute(ends).fetchone()
-    if first is None or last - first + 1 <= most:
+    if first is None or last - first + 1 <= limits.samples:
         return 0
-    number = last - max(int(_KEPT * most), 1)  # the newest row to go
+    number = last - limits.samples_left  # the newest row to go
     (cut,) = db.execute("SELECT position FROM samples WHERE number = ?", (number,)).fetchone()
     (newest,) = db.execute("SELECT position FROM samples WHERE number = ?", (last,)).fetchone()
     return min(cut + 1, newest)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import weakref
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 
 import keras
@@ -14,11 +15,13 @@ import pytest
 
 from dccl_tf import fleet
 from dccl_tf.data.schema import Span
+from dccl_tf.data.sequences import sorted_log
 from dccl_tf.data.synthetic import synthetic_log
 from dccl_tf.fleet import FleetConfig
 from dccl_tf.real_devices import RealDevices, compare
 from dccl_tf.run_config import DcclConfig, training_data, untrained
 from dccl_tf.vectors import VectorStore
+from device_runtime import LogLimits
 from export import Sizes, export_bundle
 
 USERS = 20
@@ -85,6 +88,54 @@ def test_real_devices_run_from_any_folder_by_relative_paths(log, tmp_path, monke
     results = real.personalize(bundle, [phase(log, config)], VectorStore.open("sqlite:///vectors.sqlite"))
     assert len(results) == 2
     assert sorted(path.name for path in (tmp_path / "devices").iterdir()) == sorted(r["device_id"] for r in results)
+
+
+def test_a_user_with_more_rows_than_a_log_takes_equals_a_real_device(log, tmp_path):
+    """Of 20,100 interactions a phone keeps the newest 18,000 to train on, and before them their histories."""
+    config = replace(settings("liked", epochs=1, batch=32, learning_rate=0.01))
+    random, count = np.random.default_rng(0), 20_100
+    items, labels = random.integers(1, 101, count), random.integers(0, 2, count)
+    owners = np.zeros(count, np.int64)
+    long = sorted_log(owners, items, np.arange(count), labels, users=log.users, catalogue=log.catalogue)
+    cloud = untrained(long, config)
+    middle = np.minimum(long.lengths, 3000)  # the older phase loses 2,100
+    spans = Span(0 * middle, middle), Span(middle, long.lengths)
+    data = [training_data(long, config, span, seed=7) for span in spans]
+    simulated = fleet.personalize(cloud, data, config.fleet)
+    assert simulated.samples[0] + simulated.heldout_samples[0] == 18_000
+    bundle = export_bundle(
+        cloud, tmp_path / "bundle", catalogue=long.catalogue, users=long.users, protocol="liked",
+        training=config.training(), sizes=Sizes(candidates=10, train_batch=32),
+    )  # fmt: skip
+    real = RealDevices(np.array([0]), tmp_path / "devices")
+    results = real.personalize(bundle, data, VectorStore.open("sqlite://"))
+    assert compare(results, simulated)["largest_difference"] < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("starts", "stops", "kept"),
+    [
+        ((0, 4), (4, 10), (0, 4)),  # 10 interactions, 20 rows: all
+        ((0, 4), (4, 11), (2, 4)),  # 22 rows, 18 stay
+        ((0, 4), (4, 40), (4, 31)),  # more than the older phase has
+        ((3, 3), (3, 50), (3, 41)),
+    ],
+)
+def test_phases_are_cut_as_a_log_of_20_rows_cuts_them(log, monkeypatch, starts, stops, kept):
+    monkeypatch.setattr(fleet, "LogLimits", partial(LogLimits, samples=20))
+    spans = [Span(np.full(USERS, start), np.full(USERS, stop)) for start, stop in zip(starts, stops, strict=True)]
+    config = replace(settings("next"), negatives=1)
+    data = [training_data(log, config, span, seed=7) for span in spans]
+    found = fleet.as_logged(data)
+    assert [(int(one.span.start[0]), int(one.span.stop[0])) for one in found] == list(zip(kept, stops, strict=True))
+
+
+def test_devices_side_by_side_are_bounded_by_their_padded_rows(log, monkeypatch):
+    """Of 40 rows two devices of 20 may be padded to, or eight of 5; a device alone may have more."""
+    config = settings("liked", devices_at_once=3)
+    monkeypatch.setattr(fleet, "ROWS_AT_ONCE", 40)
+    chunks = fleet.Fleet(untrained(log, config), config.fleet)._chunks(np.array([5, 20, 0, 10, 99, 5, 5, 5]))
+    assert [chunk.tolist() for chunk in chunks] == [[4], [1, 3], [0, 5, 6], [7]]
 
 
 def fleet_start(cloud, log):
