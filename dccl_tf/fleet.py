@@ -124,7 +124,6 @@ class Fleet:
         compiled = partial(tf.function, reduce_retracing=True)
         self._step, self._losses = map(compiled, (self._step, self._losses))
         self._below = tf.function(self._below)  # a graph for each S: attention asks for its length when it is traced
-        self._schedules: dict[int, np.ndarray] = {}
 
     def personalize(
         self, data: Sequence[TrainingData], *, start: np.ndarray | None = None, bar: bool = True
@@ -181,12 +180,9 @@ class Fleet:
 
     def _order(self, counts: np.ndarray) -> np.ndarray:
         """Training rows of each step of devices with these numbers of them, [E, steps, M, B]."""
-        config, known = self.config, self._schedules
+        config = self.config
         distinct, which = np.unique(counts, return_inverse=True)
-        for count in map(int, distinct):
-            if count not in known:
-                known[count] = training_schedule(count, config.batch, config.epochs, config.seed)
-        schedules = [known[int(count)] for count in distinct]
+        schedules = [training_schedule(int(count), config.batch, config.epochs, config.seed) for count in distinct]
         together = np.full(
             (config.epochs, max(one.shape[1] for one in schedules), len(distinct), config.batch), -1, np.int32
         )

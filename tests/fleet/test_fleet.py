@@ -21,7 +21,7 @@ from dccl_tf.fleet import FleetConfig
 from dccl_tf.real_devices import RealDevices, compare
 from dccl_tf.run_config import DcclConfig, training_data, untrained
 from dccl_tf.vectors import VectorStore
-from device_runtime import LogLimits
+from device_runtime import LogLimits, training_schedule
 from export import Sizes, export_bundle
 
 USERS = 20
@@ -184,6 +184,22 @@ def test_nothing_of_a_log_stays_in_memory_after_its_devices_have_trained():
     del log
     gc.collect()
     assert gone() is None
+
+
+def test_no_schedule_stays_in_memory_after_its_devices_have_trained(log, monkeypatch):
+    made = []
+
+    def schedule(*arguments):
+        found = training_schedule(*arguments)
+        made.append(weakref.ref(found))
+        return found
+
+    monkeypatch.setattr(fleet, "training_schedule", schedule)
+    config = settings("liked", epochs=1)
+    devices = fleet.Fleet(untrained(log, config), config.fleet)
+    devices.personalize([phase(log, config)])
+    gc.collect()
+    assert [one() for one in made] == [None]  # all devices have as many rows
 
 
 def test_no_epochs_only_weigh(log):
