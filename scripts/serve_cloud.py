@@ -67,6 +67,7 @@ _REASON = flags.DEFINE_string("reason", None, "quarantine: of this reason alone,
 _LIMIT = flags.DEFINE_integer("limit", 20, "quarantine: how many at most.")
 
 SHORTEST_IDENTITY = 8  # digits
+UNREADABLE_SHOWN = 100  # devices whose keys `reseal` cannot open
 
 
 def main(argv: list[str]) -> int:
@@ -92,7 +93,7 @@ def _run(name: str, words: list[str]) -> int:
         "statistics": ([], lambda: _with_collector(lambda collector: collector.store.statistics())),
         "quarantine": ([], _quarantine),
         "forget": (["DEVICE_ID"], _forget),
-        "reseal": ([], lambda: {"resealed": _with_collector(lambda collector: collector.store.reseal())}),
+        "reseal": ([], _reseal),
     }
     if name not in commands:
         raise ValueError(f"command: expected one of {', '.join(commands)}, got {name}; --help explains them")
@@ -194,6 +195,11 @@ def _forget(device_id: str) -> dict[str, Any]:
     if not _with_collector(lambda collector: collector.store.forget_device(device_id)):
         raise LookupError(f"device_id: {device_id!r} is not registered")
     return {"forgotten": device_id}
+
+
+def _reseal() -> dict[str, Any]:
+    resealed, unreadable = _with_collector(lambda collector: collector.store.reseal())
+    return {"resealed": resealed, "unreadable": len(unreadable), "unreadable_devices": unreadable[:UNREADABLE_SHOWN]}
 
 
 def cli() -> None:

@@ -22,7 +22,11 @@ def application(collector: Collector, log_requests: bool = False) -> Starlette:
     Args:
       collector: to serve.
       log_requests: whether each request is a line of the log.
+
+    Raises:
+      ValueError: a secret is missing that devices' keys are sealed under.
     """
+    collector.store.check_secrets()  # here: an operator's commands need no keys, and may be the way out
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -73,9 +73,7 @@ class Collector:
                 enrolment_token = Token.from_file(Path(settings.enrolment_token_file), make=False)
         with _named("bundles", settings.bundles_url):
             files = BundleFiles(settings.bundles_url)
-        store = VectorStore.open(settings.store_url, vault)
-        store.check_secret()
-        return cls(settings, store, files, operator, enrolment_token)
+        return cls(settings, VectorStore.open(settings.store_url, vault), files, operator, enrolment_token)
 
     def close(self) -> None:
         """Ends what is under way, and closes the store."""

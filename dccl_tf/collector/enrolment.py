@@ -44,12 +44,9 @@ def enrol(store: VectorStore, wanted: Sequence[str]) -> list[dccl_pb2.Credential
     """
     names = [name or secrets.token_hex(ID_BYTES) for name in wanted]
     with store.begin() as connection:
-        keys, fresh = devices.register(connection, store.vault, dict.fromkeys(names))
-    answers: list[dccl_pb2.Credentials | None] = []
-    for name in names:
-        answers.append(dccl_pb2.Credentials(device_id=name, key=keys[name]) if name in fresh else None)
-        fresh.discard(name)  # asked for twice at the same time: one gets it
-    return answers
+        fresh, _ = devices.register(connection, store.vault, dict.fromkeys(names))
+    keys = [fresh.pop(name, None) for name in names]  # asked for twice at the same time: one gets it
+    return [key and dccl_pb2.Credentials(device_id=name, key=key) for name, key in zip(names, keys, strict=True)]
 
 
 def change_keys(store: VectorStore, bodies: Sequence[bytes]) -> list[dccl_pb2.Receipt]:

@@ -61,7 +61,8 @@ class GroupCommit(Generic[Item, Result]):
 
         Raises:
           Busy: too many are waiting; nothing was done.
-          Exception: what `work` raised; then nothing of the group was done.
+          ValueError: what `work` raised on these items alone; nothing of them was done.
+          Exception: anything else that it raised; then nothing of the group was done.
         """
         if not items:
             return []
@@ -76,25 +77,35 @@ class GroupCommit(Generic[Item, Result]):
         return await done
 
     async def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while self._queue:
                 entries = self._take()
-                items = [item for some, _ in entries for item in some]
-                began = loop.time()
                 try:
-                    results = await loop.run_in_executor(self._writer, self._work, items)
-                except Exception as error:
-                    _fail(entries, error)
-                else:
-                    _deliver(entries, results)
+                    await self._commit(entries)
                 finally:
-                    self._waiting -= len(items)
-                seconds = loop.time() - began
-                self._seconds += SMOOTHING * (seconds / len(items) - self._seconds)
-                self._observe(len(items), seconds)
+                    self._waiting -= sum(len(items) for items, _ in entries)
         finally:
             self._drainer = None
+
+    async def _commit(self, entries: list[tuple[Sequence[Item], asyncio.Future]]) -> None:
+        loop = asyncio.get_running_loop()
+        items = [item for some, _ in entries for item in some]
+        began = loop.time()
+        try:
+            results = await loop.run_in_executor(self._writer, self._work, items)
+        except ValueError as error:  # of one entry, whose content the others need not suffer for
+            if len(entries) > 1:
+                for entry in entries:
+                    await self._commit([entry])
+                return
+            _fail(entries, error)
+        except Exception as error:
+            _fail(entries, error)
+        else:
+            _deliver(entries, results)
+        seconds = loop.time() - began
+        self._seconds += SMOOTHING * (seconds / len(items) - self._seconds)
+        self._observe(len(items), seconds)
 
     def _take(self) -> list[tuple[Sequence[Item], asyncio.Future]]:
         entries = [self._queue.popleft()]

@@ -119,10 +119,11 @@ def serve(settings: Settings, address: Address, open_enrolment: bool = False, lo
         sockets = [stack.enter_context(one) for one in address.listen()]
         logs.configure()
         collector = Collector.open(settings)
+        app = application(collector, log_requests)
         urls = [address.url(one) for one in sockets]
         where = {"store": collector.store.location, "bundles": settings.bundles_url}
         collector.log.info(f"running on {' and '.join(urls)}", **where)  # who connects now waits until it has started
-        server = uvicorn.Server(_config(application(collector, log_requests), address))
+        server = uvicorn.Server(_config(app, address))
         with suppress(KeyboardInterrupt, SystemExit):  # uvicorn raises SIGINT anew once it has ended
             server.run(sockets)
     if not server.started:

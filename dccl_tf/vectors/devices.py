@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sql
 
-from dccl_tf.vectors.keys import KeyChangedError, KeyVault
+from dccl_tf.vectors.keys import NAME_BYTES, SEALED_BYTES, KeyChangedError, KeyVault, missing_secret
 from dccl_tf.vectors.tables import DEVICES, QUARANTINE, VECTORS, device_id_error
 from protos.signing import KEY_BYTES
 
@@ -19,6 +19,12 @@ _HISTORIES = (
     sql.select(DEVICES, VECTORS.c.bundle, VECTORS.c.sequence, VECTORS.c.body_hash)
     .outerjoin(VECTORS, VECTORS.c.device_id == DEVICES.c.device_id)
     .where(_AMONG)
+)
+_SECRET = sql.func.substr(DEVICES.c.key, sql.literal_column("1"), sql.literal_column(str(NAME_BYTES)))
+_SECRETS = (
+    sql.select(_SECRET, sql.func.count(), sql.func.min(DEVICES.c.device_id))
+    .where(sql.func.length(DEVICES.c.key) == SEALED_BYTES)
+    .group_by(_SECRET)
 )
 
 
@@ -55,11 +61,11 @@ def histories(connection: sql.Connection, vault: KeyVault, names: Iterable[str])
 
 def register(
     connection: sql.Connection, vault: KeyVault, wanted: Mapping[str, bytes | None]
-) -> tuple[dict[str, bytes], set[str]]:
-    """Keys of devices: of a new one the key given or else a random one, of a known one its own.
+) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """Registers devices that are not known, with the key given or else a random one.
 
     Returns:
-      The keys in the order of `wanted`, and the names of the new ones.
+      The keys of the new ones, and of the known ones as they are stored.
 
     Raises:
       ValueError: an id or a key is not as it should be.
@@ -70,16 +76,22 @@ def register(
         if key is not None and len(key) != KEY_BYTES:
             raise ValueError(f"key: expected {KEY_BYTES} bytes, got {len(key)}")
     known = {
-        row.device_id: vault.open(bytes(row.key), row.device_id)
-        for some in _parts(wanted)
-        for row in connection.execute(_KEYS, {"names": some})
+        row.device_id: bytes(row.key) for some in _parts(wanted) for row in connection.execute(_KEYS, {"names": some})
     }
     fresh = {name: key or secrets.token_bytes(KEY_BYTES) for name, key in wanted.items() if name not in known}
     if fresh:
         rows = [{"device_id": name, "key": vault.seal(key, name)} for name, key in fresh.items()]
         connection.execute(sql.insert(DEVICES), rows)
-    known |= fresh
-    return {name: known[name] for name in wanted}, set(fresh)
+    return fresh, known
+
+
+def missing_secrets(connection: sql.Connection, vault: KeyVault) -> list[str]:
+    """What to tell of each secret that keys are sealed under and the vault lacks."""
+    return [
+        missing_secret(bytes(secret), f"{count:,} of the devices' keys, that of {one!r} among them, are")
+        for secret, count, one in connection.execute(_SECRETS)
+        if not vault.has_secret(bytes(secret))
+    ]
 
 
 def set_key(connection: sql.Connection, vault: KeyVault, device_id: str, key: bytes) -> None:

@@ -16,6 +16,7 @@ from protos.signing import KEY_BYTES
 
 SECRET_BYTES = 32
 NAME_BYTES, NONCE_BYTES = 4, 12
+SEALED_BYTES = NAME_BYTES + NONCE_BYTES + KEY_BYTES + 16  # with the tag
 
 
 class KeyChangedError(ValueError):
@@ -71,25 +72,37 @@ class KeyVault:
         """
         if len(stored) == KEY_BYTES:
             return stored
-        cipher = self._ciphers.get(stored[:NAME_BYTES]) if self._secrets else None
-        if cipher is None:
-            raise ValueError(
-                f"secrets: the keys of this store are sealed under the secret {stored[:NAME_BYTES].hex()}, which is "
-                "not among those given; add it to the secret file"
-            )
+        changed = f"key: the stored key of {device_id!r} was changed; remove the device"
+        if len(stored) != SEALED_BYTES:
+            raise KeyChangedError(changed)
+        name = stored[:NAME_BYTES]
+        if not self.has_secret(name):
+            raise ValueError(missing_secret(name, f"the key of {device_id!r} is"))
         from cryptography.exceptions import InvalidTag
 
         nonce = stored[NAME_BYTES : NAME_BYTES + NONCE_BYTES]
         try:
-            return cipher.decrypt(nonce, stored[NAME_BYTES + NONCE_BYTES :], device_id.encode())
+            return self._ciphers[name].decrypt(nonce, stored[NAME_BYTES + NONCE_BYTES :], device_id.encode())
         except InvalidTag as error:
-            raise KeyChangedError(f"key: the stored key of {device_id!r} was changed; remove the device") from error
+            raise KeyChangedError(changed) from error
+
+    def has_secret(self, name: bytes) -> bool:
+        """Whether the secret with which sealed keys begin so is in this vault."""
+        return bool(self._secrets) and name in self._ciphers
 
     def is_current(self, stored: bytes) -> bool:
         """Whether a stored key is sealed under the newest secret, as `seal` would seal it now."""
         if not self._secrets:
             return len(stored) == KEY_BYTES
         return len(stored) != KEY_BYTES and stored[:NAME_BYTES] == _name(self._secrets[0])
+
+
+def missing_secret(name: bytes, keys: str) -> str:
+    """What to tell where a secret is not in a vault; `keys` says whose keys are sealed under it."""
+    return (
+        f"secrets: {keys} sealed under the secret {name.hex()}, which is not among those given; add it to the secret "
+        "file, or remove a device whose key was damaged"
+    )
 
 
 def read_secrets(path: str | Path) -> list[bytes]:

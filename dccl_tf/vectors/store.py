@@ -89,40 +89,54 @@ class VectorStore:
         Raises:
           ValueError: an argument is not as above, or the device is known with another key.
         """
-        with self.begin() as connection:
-            known = devices.register(connection, self.vault, {device_id: key})[0][device_id]
+        known = self._keys({device_id: key})[device_id]
         if key not in (None, known):
             raise ValueError(f"key: {device_id!r} is registered with another key; leave `key` out to get that one")
         return known
 
     def register_devices(self, device_ids: Iterable[str]) -> dict[str, bytes]:
         """Keys of many devices, in one transaction; see `register_device`."""
-        names = dict.fromkeys(device_ids)  # first, since a generator may use the store
-        with self.begin() as connection:
-            return devices.register(connection, self.vault, names)[0]
+        return self._keys(dict.fromkeys(device_ids))
 
-    def check_secret(self) -> None:
-        """Raises ValueError if the vault lacks the secret of a device's key: of one, since all are under few."""
+    def _keys(self, wanted: dict[str, bytes | None]) -> dict[str, bytes]:
+        with self.begin() as connection:
+            fresh, known = devices.register(connection, self.vault, wanted)
+            return {name: fresh.get(name) or self.vault.open(known[name], name) for name in wanted}
+
+    def check_secrets(self) -> None:
+        """Raises ValueError if the vault lacks a secret that a device's key is sealed under."""
         with self.reading() as connection:
-            one = connection.execute(sql.select(DEVICES.c.device_id, DEVICES.c.key).limit(1)).first()
-        if one:
-            self.vault.open(bytes(one.key), one.device_id)
+            missing = devices.missing_secrets(connection, self.vault)
+        if missing:
+            raise ValueError("; ".join(missing))
 
     def forget_device(self, device_id: str) -> bool:
         """Removes a device, its key and its vectors; False if it was not known."""
         with self.begin() as connection:
             return devices.forget(connection, device_id)
 
-    def reseal(self) -> int:
-        """Seals every device's key under the vault's newest secret; returns how many were not."""
+    def reseal(self) -> tuple[int, list[str]]:
+        """Seals every device's key under the vault's newest secret.
+
+        Returns:
+          How many keys were sealed anew, and the devices whose keys cannot be opened and stay as they are.
+        """
+        unreadable: list[str] = []
 
         def seal(connection: sql.Connection, rows: Sequence[sql.Row]) -> int:
-            old = [row for row in rows if not self.vault.is_current(bytes(row.key))]
-            for name, stored in old:
-                devices.set_key(connection, self.vault, name, self.vault.open(bytes(stored), name))
-            return len(old)
+            sealed = 0
+            for name, stored in rows:
+                if self.vault.is_current(bytes(stored)):
+                    continue
+                try:
+                    devices.set_key(connection, self.vault, name, self.vault.open(bytes(stored), name))
+                    sealed += 1
+                except ValueError:  # changed, or of a secret that is not here
+                    unreadable.append(name)
+            return sealed
 
-        return sum(self._by_device(sql.select(DEVICES.c.device_id, DEVICES.c.key), DEVICES.c.device_id, seal))
+        query = sql.select(DEVICES.c.device_id, DEVICES.c.key)
+        return sum(self._by_device(query, DEVICES.c.device_id, seal)), unreadable
 
     def register_bundle(self, identity: bytes, metapatch_length: int) -> None:
         """Makes a bundle known, so that vectors trained on it are accepted; a second time it does nothing.

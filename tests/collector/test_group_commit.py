@@ -20,6 +20,8 @@ class Store:
         self.go.wait(10)
         if "bad" in items:
             raise OSError("the disk is full")
+        if "wrong" in items:
+            raise ValueError("not a number")
         return [2 * item for item in items]
 
 
@@ -72,6 +74,14 @@ def test_too_many_are_told_to_come_back_and_nothing_of_them_is_done(store):
 def test_a_failure_reaches_all_of_its_group_and_no_other(store):
     answers, waiting = run(store, [1, 2], ["bad"], [3], group=2)
     assert [type(answer) for answer in answers] == [list, list, OSError, OSError]
+    assert waiting == 0
+
+
+def test_a_wrong_item_harms_nobody_else_of_its_group(store):
+    answers, waiting = run(store, [1, 2], ["wrong", 3], [4])
+    assert store.groups == [[0], [1, 2, "wrong", 3, 4], [1, 2], ["wrong", 3], [4]]
+    assert [type(answer) for answer in answers] == [list, list, ValueError, list]
+    assert (answers[1], answers[3]) == ([2, 4], [8])
     assert waiting == 0
 
 

@@ -87,6 +87,20 @@ def test_a_path_that_cannot_be_is_named_with_its_setting(tmp_path, setting):
         Collector.open(settings)
 
 
+def test_a_service_without_the_secret_of_a_key_does_not_start_and_commands_work(tmp_path):
+    collector = Collector.open(Settings(data_dir=tmp_path))
+    collector.store.register_device("d1")
+    collector.close()
+    (tmp_path / "secret").write_text("ab" * 32)
+    collector = Collector.open(Settings(data_dir=tmp_path))
+    with pytest.raises(ValueError, match=r"secrets: 1 of the devices' keys, that of 'd1' among them, are sealed under"):
+        application(collector)
+    assert collector.store.reseal() == (0, ["d1"])
+    assert collector.store.forget_device("d1")
+    application(collector)
+    collector.close()
+
+
 def test_a_token_that_could_be_guessed_is_named_with_its_setting(tmp_path):
     (tmp_path / "token").write_text("short")
     with pytest.raises(ValueError, match=r"enrolment_token_file: .*token: token: expected at least 16 ASCII"):
