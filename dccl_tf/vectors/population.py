@@ -33,9 +33,10 @@ class Population:
 
     @classmethod
     def of_bundle(cls, connection: sql.Connection, bundle: bytes, enough: int) -> "Population":
-        """That of the vectors in the store."""
-        query = sql.select(VECTORS.c.device_id, VECTORS.c.norm).where(VECTORS.c.bundle == bundle).limit(VOTES)
-        return cls(dict(connection.execute(query).tuples().all()), enough)
+        """That of the vectors in the store. They have no index by time: this is asked once, each upload would pay."""
+        query = sql.select(VECTORS.c.device_id, VECTORS.c.norm).where(VECTORS.c.bundle == bundle)
+        newest_first = connection.execute(query.order_by(VECTORS.c.received_at.desc()).limit(VOTES)).tuples().all()
+        return cls(dict(reversed(newest_first)), enough)
 
     @property
     def median(self) -> float | None:

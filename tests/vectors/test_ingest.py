@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dccl_tf.vectors import Ingest, Limits, VectorStore
+from dccl_tf.vectors import Ingest, Limits, VectorStore, population
 from protos import dccl_pb2
 from protos.signing import sign
 from tests.vectors.uploads import BUNDLE, OTHER, body, upload, verdict
@@ -251,6 +251,20 @@ def test_a_new_process_knows_the_population_from_the_store(store):
     limits = Limits(population=10)
     Ingest(store, limits).receive_many(fleet(store, 10))
     assert verdict(Ingest(store, limits).receive(body(store, vector=[4.1, 0, 0, 0]))) == "NORM_TOO_LARGE"
+
+
+def test_a_new_process_knows_the_devices_heard_last(store, monkeypatch):
+    """Of norms 1 to 10 the last five are known, and the next device takes the place of the one heard before them."""
+    monkeypatch.setattr(population, "VOTES", 5)
+    monkeypatch.setattr(population, "REFRESH", 1)
+    ingest = Ingest(store, Limits(norm_ratio=100.0))
+    for number in range(1, 11):
+        ingest.receive_many(fleet(store, 1, norm=number, first=99 - number))
+    with store.begin() as connection:
+        known = population.Population.of_bundle(connection, BUNDLE, enough=5)
+    assert known.median == 8.0  # of 6 to 10
+    known.add("next", 100.0)
+    assert known.median == 9.0  # of 7 to 10 and 100
 
 
 def test_one_device_has_one_vote(store):
