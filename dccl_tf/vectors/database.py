@@ -54,7 +54,9 @@ def open_engine(url: str, create: bool = True) -> sql.Engine:
         if not create and address.get_backend_name() == "sqlite" and not Path(address.database or "").is_file():
             raise ValueError(f"url: expected a vector store, got nothing at {address.database or 'sqlite://'}")
         engine = sql.create_engine(
-            address.update_query_dict(patience | dict(address.query)), pool_pre_ping=bool(patience)
+            address.update_query_dict(patience | dict(address.query)),
+            pool_pre_ping=bool(patience),
+            hide_parameters=True,  # keys and vectors belong into no log
         )
     except sql.exc.ArgumentError as error:
         raise ValueError(f"url: expected one like sqlite:///vectors.sqlite, got {url!r}") from error

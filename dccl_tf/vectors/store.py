@@ -20,6 +20,14 @@ from dccl_tf.vectors.statistics import statistics
 from dccl_tf.vectors.tables import BUNDLES, DEVICES, IDENTITY_BYTES, VECTORS
 
 DEVICES_AT_ONCE = 1000  # in one transaction of what goes through all of them
+ROWS_AT_ONCE = 10_000  # in memory beside the arrays that they become
+_NUMBERS = {  # of UploadedVectors, in its order
+    "samples": np.int64,
+    "gate": np.float32,
+    "cloud_loss": np.float64,
+    "personal_loss": np.float64,
+    "sequence": np.int64,
+}
 
 
 @dataclass(frozen=True)
@@ -168,20 +176,24 @@ class VectorStore:
         Args:
           bundle: identity, 32 bytes.
         """
-        query = sql.select(VECTORS).where(VECTORS.c.bundle == bundle)
+        query = sql.select(VECTORS.c.device_id, VECTORS.c.vector, *(VECTORS.c[name] for name in _NUMBERS))
+        names: list[str] = []
+        vectors = bytearray()
+        parts = [[np.empty(0, kind) for kind in _NUMBERS.values()]]
         with self.reading() as connection:
             length = connection.execute(_length_of(bundle)).scalar() or 0
-            rows = connection.execute(query).all()
-        rows.sort(key=lambda row: row.device_id)  # here: databases order texts each by its own rules
-        vectors = np.frombuffer(b"".join(row.vector for row in rows), "<f4").reshape(len(rows), length)
+            connection.execution_options(yield_per=ROWS_AT_ONCE)
+            for rows in connection.execute(query.where(VECTORS.c.bundle == bundle)).partitions():
+                ids, blobs, *columns = zip(*rows, strict=True)
+                names += ids
+                vectors += b"".join(blobs)
+                parts.append(list(map(np.array, columns, _NUMBERS.values())))
+        order = sorted(range(len(names)), key=names.__getitem__)  # here: databases order texts each by its own rules
+        numbers = (np.concatenate(column)[order] for column in zip(*parts, strict=True))
         return UploadedVectors(
-            device_ids=[row.device_id for row in rows],
-            vectors=vectors.astype(np.float32),
-            samples=np.array([row.samples for row in rows], np.int64),
-            gates=np.array([row.gate for row in rows], np.float32),
-            cloud_loss=np.array([row.cloud_loss for row in rows], np.float64),
-            personal_loss=np.array([row.personal_loss for row in rows], np.float64),
-            sequences=np.array([row.sequence for row in rows], np.int64),
+            [names[row] for row in order],
+            np.frombuffer(vectors, "<f4").reshape(len(names), length)[order].astype(np.float32, copy=False),
+            *numbers,
         )
 
     def highest_sequence(self, prefix: str) -> int:

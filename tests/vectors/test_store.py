@@ -5,13 +5,16 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sql
 
 from dccl_tf.vectors import Ingest, VectorStore
-from tests.vectors.uploads import BUNDLE, OTHER, K, body, verdict
+from protos.signing import sign
+from tests.vectors.uploads import BUNDLE, OTHER, K, body, upload, verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -97,6 +100,28 @@ def test_rows_belong_together_whatever_the_order_of_arrival(store):
     assert found.device_ids == ["a", "b", "c"]
     assert found.samples.tolist() == [21, 22, 20]
     np.testing.assert_array_equal(found.vectors[:, :2], [[1, 2], [2, 2], [0, 2]])
+
+
+def test_reading_takes_little_memory_beside_what_is_read(store, monkeypatch):
+    """A vector of 128 bytes with its numbers and id takes some 250 and is copied once; all rows at once took 820."""
+    monkeypatch.setattr("dccl_tf.vectors.store.ROWS_AT_ONCE", 100)
+    store.register_bundle(OTHER, 32)
+    sent = [upload(device_id=f"d{number}", bundle=OTHER, vector=[0.5] * 32) for number in range(3000)]
+    keys = store.register_devices(one.device_id for one in sent)
+    Ingest(store).receive_many(sign(one, keys[one.device_id]) for one in sent)
+    tracemalloc.start()
+    assert len(store.newest(OTHER)) == 3000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3000 * 700
+
+
+def test_errors_of_the_database_show_no_values(store):
+    query = sql.text("SELECT * FROM missing WHERE vector = :vector")
+    with store.reading() as connection, pytest.raises(sql.exc.DBAPIError) as raised:
+        connection.execute(query, {"vector": "confidential"})
+    assert "FROM missing" in str(raised.value)
+    assert "confidential" not in str(raised.value)
 
 
 def test_unknown_bundle_has_no_vectors(store):
