@@ -1,6 +1,7 @@
 """What a training run keeps: the best weights, and all state on disk after each epoch."""
 
 import json
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
@@ -82,9 +83,9 @@ class Keeper:
         return self._average.in_place() if self._average else nullcontext()
 
     def note(self) -> None:
-        """Takes note of the epoch that has just been judged."""
+        """Takes note of the epoch that has just been judged; a tie with an earlier one is no better."""
         validation = self.history.validation
-        if not validation or validation[-1] == max(validation):
+        if not validation or validation[-1] > max(validation[:-1], default=-math.inf):
             self.history.best_epoch = len(self.history.loss) - 1
             for best, variable in zip(self._best, self._variables, strict=True):
                 best.assign(variable)

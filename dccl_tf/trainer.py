@@ -84,15 +84,16 @@ def fit(
       config: epochs, rates, early stopping.
       steps: batches an epoch.
       undecayed: those of `variables` that weight decay leaves alone, such as what has a prior of its own.
-      validate: called after each epoch, higher is better; the best epoch's weights are put back at the end.
+      validate: called after each epoch, higher is better; the best epoch's weights, the first of equals, are put back
+        at the end.
       checkpoint_dir: where each epoch is saved, and from where a killed run continues.
       log_dir: where TensorBoard's events go.
       name: of the stage, for the progress bar and the logs.
 
     Raises:
       ValueError: there is nothing to learn from.
-      FloatingPointError: an epoch diverged: its loss, or what its last step left, is not finite; the variables are
-        those of the last good epoch.
+      FloatingPointError: an epoch diverged: its loss, what its last step left, or its validation is not finite; the
+        variables are those of the best epoch before.
     """
     if steps < 1:
         raise ValueError(
@@ -133,7 +134,15 @@ def fit(
         with keeper.judged():
             if validate is not None:
                 history.validation.append(of_chief(strategy, float(validate()) if chief else 0.0))
-            keeper.note()
+            if sound := validate is None or math.isfinite(history.validation[-1]):
+                keeper.note()
+        if not sound:
+            keeper.restore_best()
+            raise FloatingPointError(
+                f"{name}: validation after epoch {epoch + 1} is {history.validation[-1]}, and no epoch is better than "
+                "that; give a validation slice with something to judge (for AUC users with both labels), or lower "
+                f"learning_rate (now {config.learning_rate})"
+            )
         keeper.save()
         if writer:
             with writer.as_default(step=epoch):

@@ -84,6 +84,37 @@ def test_best_epoch_is_put_back_and_training_stops():
     np.testing.assert_array_equal(cloud.din.logit.kernel, seen[1])
 
 
+def constant(validation: float, epochs: int = 8, **options):
+    """A model before and after training that is judged the same after each epoch, and its history."""
+    cloud = small.cloud()
+    before = cloud.din.logit.kernel.numpy()
+
+    def loss(batch):
+        return weighted_sum(cross_entropy(cloud(batch), batch["targets"]), batch["weights"])
+
+    def run():
+        config = TrainConfig(epochs=epochs, learning_rate=0.01, patience=2)
+        validate = lambda: validation  # noqa: E731
+        variables = cloud.din.trainable_variables
+        return fit(cloud, variables, loss, batches, config, steps=STEPS, validate=validate, **options)
+
+    return cloud, before, run
+
+
+def test_an_equal_epoch_is_no_better():
+    history = constant(0.5)[2]()
+    assert (history.best_epoch, history.validation) == (0, [0.5] * 3)  # two epochs of patience
+
+
+@pytest.mark.parametrize("validation", [np.nan, np.inf, -np.inf])
+def test_a_validation_that_is_no_number_is_refused(tmp_path, validation):
+    cloud, before, run = constant(validation, checkpoint_dir=tmp_path)
+    with pytest.raises(FloatingPointError, match=rf"validation after epoch 1 is {validation}, .*something to judge"):
+        run()
+    np.testing.assert_array_equal(cloud.din.logit.kernel, before)
+    assert not list(tmp_path.iterdir())
+
+
 def test_loss_that_is_not_finite_keeps_the_last_good_weights():
     cloud = small.cloud()
     before = cloud.din.logit.kernel.numpy()
