@@ -43,7 +43,7 @@ def users_of(device_ids: Iterable[str]) -> np.ndarray:
 
 def owners_of(device_ids: Iterable[str], users: int) -> np.ndarray:
     """The same for ids from anywhere: -1 for one that names none of the users 0 to `users` - 1."""
-    own = re.compile(rf"{PREFIX}(\d{{1,18}})", re.ASCII)
+    own = re.compile(rf"{PREFIX}(0|[1-9]\d{{0,17}})", re.ASCII)  # as `device_id` writes it: user-007 is somebody else
     numbers = np.array([int(match[1]) if (match := own.fullmatch(name)) else -1 for name in device_ids], np.int64)
     return np.where(numbers < users, numbers, -1)
 

@@ -18,7 +18,7 @@ from dccl_tf.data.schema import Span
 from dccl_tf.data.sequences import sorted_log
 from dccl_tf.data.synthetic import synthetic_log
 from dccl_tf.fleet import FleetConfig
-from dccl_tf.real_devices import RealDevices, compare
+from dccl_tf.real_devices import RealDevices, compare, owners_of
 from dccl_tf.run_config import DcclConfig, training_data, untrained
 from dccl_tf.vectors import VectorStore
 from device_runtime import LogLimits, training_schedule
@@ -244,6 +244,11 @@ def test_training_that_diverges_ends_where_it_was_sound(log, heldout):
     assert not lost.samples.any()
     assert not lost.gates.any()
     assert np.isnan(lost.personal_loss).all()
+
+
+def test_only_the_very_id_of_a_user_names_the_user():
+    names = ["user-7", "user-0", "user-007", "user-00", "user-10", "user-7 ", "user-٧", "phone"]
+    assert owners_of(names, 10).tolist() == [7, 0, -1, -1, -1, -1, -1, -1]
 
 
 def test_bad_settings_are_named():
