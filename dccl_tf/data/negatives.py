@@ -45,19 +45,9 @@ class NegativeSampler:
         below = np.searchsorted(self._keys, users * np.int64(self._stride) + k, side="right") - self._starts[users]
         return (1 + k + below).astype(np.int32)
 
-    def draw(self, users: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Draws n items for each user, repeats possible; int32, of users' shape and n.
-
-        Raises:
-          ValueError: a user has touched every item.
-        """
-        users = np.asarray(users, np.int64)
-        self._require(users, 1)
-        k = rng.integers(0, self.available[users][..., None], (*users.shape, n))
-        return self.untouched(np.broadcast_to(users[..., None], k.shape), k)
-
     def draw_for(self, users: np.ndarray, positions: np.ndarray, n: int, *, seed: int, epoch: int) -> np.ndarray:
-        """As `draw`, but a sample's items depend on seed, epoch, user and position alone, not on the other samples.
+        """Draws n items for each sample, repeats possible. They depend on seed, epoch, user and position alone, not on
+        the other samples.
 
         Args:
           users: int [N].

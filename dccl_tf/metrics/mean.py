@@ -1,6 +1,6 @@
-"""Means over users that can be gathered in parts, and how sure of them one can be."""
+"""Means over users, and how sure of them one can be."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,38 +18,6 @@ class Estimate:
     high: float
     users: int  # that count
     skipped: int  # that the metric does not count, such as those with one class of label
-
-
-@dataclass
-class UserMean:
-    """Gathers a metric user by user; parts merge in any order."""
-
-    values: dict[int, float] = field(default_factory=dict)  # user to value, NaN = skipped
-
-    def add(self, users: np.ndarray, values: np.ndarray) -> None:
-        """users int [N], each once over all parts; values [N], NaN for users that do not count.
-
-        Raises:
-          ValueError: a user comes again, or lengths differ; then nothing is added.
-        """
-        users, values = np.asarray(users), np.asarray(values, float)
-        checks.same_shape("users", users, like=values)
-        fresh: dict[int, float] = {}
-        for user, value in zip(users.tolist(), values.tolist(), strict=True):
-            if user in self.values or user in fresh:
-                raise ValueError(f"users: expected each user once, got {user} again")
-            fresh[user] = value
-        self.values |= fresh
-
-    def merge(self, other: "UserMean") -> "UserMean":
-        """Both parts together; neither is changed."""
-        merged = UserMean(dict(self.values))
-        merged.add(np.array(list(other.values), int), np.array(list(other.values.values())))
-        return merged
-
-    def compute(self, seed: int = 0) -> Estimate:
-        """The mean; in the order of users, so that the order of merging does not matter to the last bit."""
-        return estimate(np.array([self.values[user] for user in sorted(self.values)]), seed)
 
 
 def estimate(values: np.ndarray, seed: int = 0, level: float = 0.95, resamples: int = 1000) -> Estimate:

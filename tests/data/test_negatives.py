@@ -26,7 +26,7 @@ def test_untouched_items_are_the_complement():
 
 def test_draws_are_uniform():
     sampler = NegativeSampler(log_of([2, 4], items=6))
-    drawn = sampler.draw(np.zeros(10_000, int), 4, np.random.default_rng(0))
+    drawn = sampler.draw_for(np.zeros(10_000, int), np.arange(10_000), 4, seed=0, epoch=0)
     counts = np.bincount(drawn.ravel(), minlength=7)
     assert counts[[0, 2, 4]].tolist() == [0, 0, 0]
     np.testing.assert_allclose(counts[[1, 3, 5, 6]], 10_000, atol=5 * 87)  # 5 standard deviations of 40,000 / 4
@@ -35,18 +35,12 @@ def test_draws_are_uniform():
 def test_held_out_items_stay_drawable_and_visible_ones_do_not():
     log = log_of([1, 2, 3, 1], items=4)
     sampler = NegativeSampler(log, stop=np.array([2]))
-    assert set(sampler.draw(np.zeros(200, int), 1, np.random.default_rng(0)).ravel()) == {3, 4}
+    assert set(sampler.draw_for(np.zeros(200, int), np.arange(200), 1, seed=0, epoch=0).ravel()) == {3, 4}
 
 
 def test_an_item_met_again_after_the_stop_stays_out():
     sampler = NegativeSampler(log_of([1, 2, 1], items=3), stop=np.array([1]))
     assert set(sampler.untouched(np.zeros(2, int), np.arange(2))) == {2, 3}
-
-
-def test_draw_has_the_shape_of_users_and_n():
-    drawn = NegativeSampler(random_log(0)).draw(np.zeros((2, 3), int), 5, np.random.default_rng(0))
-    assert drawn.shape == (2, 3, 5)
-    assert drawn.dtype == np.int32
 
 
 def test_a_sample_has_the_same_negatives_whoever_is_drawn_beside_it():
@@ -67,7 +61,7 @@ def test_seed_and_epoch_change_the_draw(other):
 def test_a_user_who_touched_everything_is_named():
     sampler = NegativeSampler(log_of([1], [1, 2, 3]))
     with pytest.raises(ValueError, match=r"user .*1001.* has 0 of 3"):
-        sampler.draw(np.array([0, 1]), 1, np.random.default_rng(0))
+        sampler.draw_for(np.array([0, 1]), np.array([0, 0]), 1, seed=0, epoch=0)
 
 
 def test_evaluation_negatives_over_a_thousand_seeds():  # M4
@@ -113,4 +107,5 @@ def test_more_evaluation_negatives_than_untouched_items_is_refused():
 def test_a_span_of_no_users_draws_nothing():
     log = random_log(4)
     span = Span(np.zeros(len(log.users), int), np.zeros(len(log.users), int))
-    assert NegativeSampler(log, span.stop).draw(np.zeros(0, int), 2, np.random.default_rng(0)).shape == (0, 2)
+    nobody = np.zeros(0, int)
+    assert NegativeSampler(log, span.stop).draw_for(nobody, nobody, 2, seed=0, epoch=0).shape == (0, 2)

@@ -1,17 +1,13 @@
-"""Means over users, their merging and their intervals."""
+"""Means over users and their intervals."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from dccl_tf.metrics import UserMean, estimate, paired_estimate
+from dccl_tf.metrics import estimate, paired_estimate
 
 
 def test_mean_leaves_out_and_counts_nan():
-    part = UserMean()
-    part.add([3, 1, 2], [1.0, np.nan, 0.5])
-    found = part.compute()
+    found = estimate([1.0, np.nan, 0.5])
     assert (found.mean, found.users, found.skipped) == (0.75, 2, 1)
 
 
@@ -25,38 +21,6 @@ def test_nobody_counts_gives_nan():
 def test_one_user_has_an_interval_of_no_width():
     found = estimate([0.25])
     assert (found.mean, found.low, found.high) == (0.25, 0.25, 0.25)
-
-
-@settings(deadline=None, max_examples=50)
-@given(st.lists(st.floats(0, 1) | st.just(float("nan")), min_size=1, max_size=12), st.data())
-def test_merge_order_does_not_matter(values, data):
-    """Three parts, cut anywhere, merged in any order and grouping: the same to the last bit."""
-    users = np.array(data.draw(st.permutations(range(len(values)))))
-    values = np.array(values)[users]
-    parts = []
-    for index in np.split(np.arange(len(values)), sorted(data.draw(st.tuples(*[st.integers(0, len(values))] * 2)))):
-        parts.append(UserMean())
-        parts[-1].add(users[index], values[index])
-    one, two, three = data.draw(st.permutations(parts))
-    whole = UserMean()
-    whole.add(users, values)
-    np.testing.assert_equal(one.merge(two).merge(three).compute(), whole.compute())
-    np.testing.assert_equal(one.merge(two.merge(three)).compute(), whole.compute())
-
-
-@pytest.mark.parametrize(("users", "values"), [([4, 3], [1.0, 2.0]), ([4, 4], [1.0, 2.0])])
-def test_user_added_twice_is_named_and_nothing_is_added(users, values):
-    part = UserMean()
-    part.add([3], [1.0])
-    with pytest.raises(ValueError, match=f"users: .*{users[1]} again"):
-        part.add(users, values)
-    assert part.values == {3: 1.0}
-
-
-def test_merging_changes_neither_part():
-    one, two = UserMean({1: 0.0}), UserMean({2: 1.0})
-    assert one.merge(two).values == {1: 0.0, 2: 1.0}
-    assert (one.values, two.values) == ({1: 0.0}, {2: 1.0})
 
 
 def test_interval_is_that_of_the_normal_law():
