@@ -92,7 +92,7 @@ def test_real_devices_run_from_any_folder_by_relative_paths(log, tmp_path, monke
 
 def test_a_user_with_more_rows_than_a_log_takes_equals_a_real_device(log, tmp_path):
     """Of 20,100 interactions a phone keeps the newest 18,000 to train on, and before them their histories."""
-    config = replace(settings("liked", epochs=1, batch=32, learning_rate=0.01))
+    config = settings("liked", epochs=1, batch=32, learning_rate=0.01)
     random, count = np.random.default_rng(0), 20_100
     items, labels = random.integers(1, 101, count), random.integers(0, 2, count)
     owners = np.zeros(count, np.int64)
