@@ -1,8 +1,8 @@
 """What a cell's job trains, and which models of it are judged. What DCCL means in the tables is decided here.
 
 Jobs: a baseline's name ("mf", ..., "din"); "dccl", one run of Algorithm 1 with the models of `Outcome.models`;
-"rounds", a run with several rounds, whose models are judged after each; and "devices" and "finetuning", one cloud model
-and devices that train on it in many ways (`device_arms`).
+"rounds", a run with several rounds, whose models are judged after each; and the `DEVICE_JOBS`, one cloud model and
+devices that train on it in many ways (`device_arms`).
 """
 
 from collections.abc import Iterable

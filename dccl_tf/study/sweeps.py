@@ -104,8 +104,18 @@ class DeviceSweep:
 _GRID = {"rates": (3e-4, 1e-3, 3e-3), "pulls": (100.0, 3000.0)}  # of thousands of parameters
 _GRID_OF_VECTORS = {"rates": (3e-3, 1e-2, 3e-2), "pulls": (40.0, 320.0, 1280.0)}
 _UNTRAINED: Changes = (("epochs", 0), ("gate_margin", -1000.0))
+_CONTROLS = {
+    "own vectors": DeviceArm(),
+    "U(0, u), never trained": DeviceArm(fleet=_UNTRAINED),
+    "mean of U(0, u), never trained": DeviceArm(fleet=_UNTRAINED, start="mean"),
+    "vectors of other users": DeviceArm(swapped=True),
+}
 # Arms share a cell, and what its cloud model is made with; fine-tuning, which takes hours, has one of its own.
-DEVICE_JOBS: dict[str, Changes] = {"devices": RUN_DEFAULTS, "finetuning": ()}
+DEVICE_JOBS: dict[str, Changes] = {
+    "devices": RUN_DEFAULTS,
+    "short-history": (*RUN_DEFAULTS, ("history_length", 10)),
+    "finetuning": (),
+}
 
 DEVICE_SWEEPS = {
     "device-rate": DeviceSweep(
@@ -131,14 +141,9 @@ DEVICE_SWEEPS = {
             "random": DeviceArm(start="random"),
         },
     ),
-    "personal": DeviceSweep(
-        "Is it personal? Vectors that never trained, and those of other users",
-        {
-            "own vectors": DeviceArm(),
-            "U(0, u), never trained": DeviceArm(fleet=_UNTRAINED),
-            "mean of U(0, u), never trained": DeviceArm(fleet=_UNTRAINED, start="mean"),
-            "vectors of other users": DeviceArm(swapped=True),
-        },
+    "personal": DeviceSweep("Is it personal? Vectors that never trained, and those of other users", _CONTROLS),
+    "personal-short": DeviceSweep(
+        "The same where a model sees the newest 10 clicks alone (T = 10)", _CONTROLS, job="short-history"
     ),
     "what-learns": DeviceSweep(
         "What a device trains (of six rates and priors each, what validation prefers; of the metapatch the default)",
