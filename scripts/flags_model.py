@@ -35,7 +35,12 @@ flags.DEFINE_float("basis_learning_rate", 1e-3, "Of learning the basis.")
 flags.DEFINE_float("beta", 0.1, "Weight of the teachers (Eq. 5 and 7).")
 flags.DEFINE_float("device_learning_rate", 0.01, "Of the vector on a device.")
 flags.DEFINE_integer("device_epochs", 10, "On a device, at most.", lower_bound=1)
-flags.DEFINE_float("pull", 320.0, "Precision of the prior that holds a device's vector near its start.")
+flags.DEFINE_float(
+    "pull",
+    None,
+    "Precision of the prior that holds a device's vector near its start; by default 320 under liked, and "
+    "under next as much for each item that a click is told from: 1600.",
+)
 flags.DEFINE_enum(
     "learning",
     "joint",
@@ -43,7 +48,11 @@ flags.DEFINE_enum(
     "f, Theta and U at once beside vectors of all users, or Eq. 5, then 7.",
 )
 flags.DEFINE_float("shared", 0.3, "joint: weight of f's own loss beside the personal models'.", lower_bound=0.0)
-flags.DEFINE_float("offset_pull", 320.0, "joint: precision of the prior of the users' vectors in the cloud.")
+flags.DEFINE_float(
+    "offset_pull",
+    None,
+    "joint: precision of the prior of the users' vectors in the cloud; by default as --pull's default.",
+)
 flags.DEFINE_float(
     "closing_beta",
     None,
@@ -70,7 +79,7 @@ def config(values: flags.FlagValues, protocol: str):  # noqa: ANN201 (a DcclConf
 
     defaults = DcclConfig(protocol=protocol)
     pretraining = {name: values[name].value for name in ("epochs", "learning_rate", "weight_decay")}
-    return replace(
+    made = replace(
         defaults,
         split=values.split,
         rounds=values.rounds,
@@ -95,10 +104,12 @@ def config(values: flags.FlagValues, protocol: str):  # noqa: ANN201 (a DcclConf
         closing=None,
         closing_beta=defaults.closing_beta if values.closing_beta is None else values.closing_beta,
         memory=values.memory,
-        fleet=replace(defaults.fleet, **{name: values[flag].value for flag, name in _DEVICES.items()}),
+        fleet=None,
         precision=values.precision,
         runtime=values.runtime,
     )
+    devices = {name: values[flag].value for flag, name in _DEVICES.items() if values[flag].value is not None}
+    return replace(made, fleet=replace(made.fleet, **devices))
 
 
 def checkpoint_width(path: str) -> int:

@@ -70,6 +70,10 @@ SWEEPS = {
         one_baseline=False,
     ),
     "shared": Sweep("Weight of f's own loss beside the personal models'", _values("shared", 0.1, 0.3, 1.0)),
+    "prior": Sweep(
+        "Precision of the prior of vectors, in the cloud and on devices (default: 320 under liked, 1600 under next)",
+        tuple((str(one), (("offset_pull", float(one)), ("fleet.pull", float(one)))) for one in (320, 1600)),
+    ),
     "offset-pull": Sweep(
         "Precision of the prior of the users' vectors in the cloud", _values("offset_pull", 80.0, 320.0, 1280.0)
     ),
@@ -123,7 +127,7 @@ DEVICE_SWEEPS = {
     ),
     "device-epochs": DeviceSweep("Epochs on the device, at most", _settings("epochs", 1, 3, 10, 30)),
     "pull": DeviceSweep(
-        "Precision of the prior that holds a vector near its start",
+        "Precision of the prior that holds a vector near its start (default: 320 under liked, 1600 under next)",
         _settings("pull", 0.0, 40.0, 160.0, 320.0, 1280.0)
         | {"of nine rates and priors what validation prefers": DeviceArm(**_GRID_OF_VECTORS)},
     ),
@@ -170,8 +174,9 @@ def device_arms(job: str) -> dict[str, DeviceArm]:
 
 
 def _is_default(arm: DeviceArm) -> bool:
-    config = DcclConfig().fleet
-    return replace(arm, fleet=()) == DeviceArm() and arm.settings(config) == [config]
+    """Whether devices do that anyway, under both protocols."""
+    defaults = [DcclConfig(protocol=protocol).fleet for protocol in ("next", "liked")]
+    return replace(arm, fleet=()) == DeviceArm() and all(arm.settings(one) == [one] for one in defaults)
 
 
 def _plan_of_device_sweep(name: str) -> Plan:
