@@ -51,7 +51,7 @@ flags.DEFINE_float("shared", 0.3, "joint: weight of f's own loss beside the pers
 flags.DEFINE_float(
     "offset_pull",
     None,
-    "joint: precision of the prior of the users' vectors in the cloud; by default as --pull's default.",
+    "joint: precision of the prior of the users' vectors in the cloud; by default as --pull is.",
 )
 flags.DEFINE_float(
     "closing_beta",

@@ -12,7 +12,7 @@ from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.synthetic import synthetic_log
 from dccl_tf.evaluate import NextEvaluator
 from dccl_tf.findings import protocol_results
-from dccl_tf.fleet import FleetVectors
+from dccl_tf.fleet import FleetConfig, FleetVectors
 from dccl_tf.run_config import DcclConfig, device_data, split_log, untrained
 from dccl_tf.study.arms import judged as judged_cell
 from dccl_tf.study.arms import models_by_round
@@ -203,6 +203,14 @@ def test_policy_after_an_upgrade_follows_the_way_of_learning():
     assert DcclConfig().policy == "reset"
     assert DcclConfig(learning="progressive").policy == "rebase"
     assert DcclConfig(after_upgrade="keep").policy == "keep"
+
+
+def test_the_prior_weighs_the_same_against_a_click_however_many_rows_it_has():
+    """One row under liked; the item and four drawn ones, or nine, under next."""
+    found = [DcclConfig(protocol="liked"), DcclConfig(protocol="next"), DcclConfig(protocol="next", negatives=9)]
+    assert [config.offset_pull for config in found] == [320.0, 1600.0, 3200.0]
+    assert [config.fleet.pull for config in found] == [320.0, 1600.0, 3200.0]
+    assert DcclConfig(protocol="next", offset_pull=7.0, fleet=FleetConfig(pull=8.0)).offset_pull == 7.0
 
 
 def test_devices_log_their_whole_past_or_the_rounds_alone(log_and_oracle):
