@@ -27,9 +27,9 @@ DIN_TRAINING = {
 # What simulated devices weigh as teachers at the end: where that raised validation (docs/evaluation.md).
 CLOSING_BETA = {"next": 0.0, "liked": 3.0}
 
-# Precision of the prior of vectors, in the cloud and on devices, for each row that a click is learned from: one under
-# "liked", and under "next" one more for each item drawn, so that the prior weighs the same against a click. Validation
-# prefers both on MovieLens-1M (docs/evaluation.md).
+# Precision of the prior of vectors. On devices for each row that a click is told from, one under "liked" and one more
+# for each item drawn under "next", so that it weighs the same against a click. Validation prefers that, and the same in
+# the cloud under both (docs/evaluation.md).
 PULL = 320.0
 
 # Settings of a fleet that travel to phones in a manifest's `training`.
@@ -60,7 +60,7 @@ class DcclConfig:
     basis: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=3, learning_rate=1e-3))
     learning: str = "joint"  # f, Theta and U at once (`rehearsal`); "progressive": Eq. 5, then Eq. 7, as in the paper
     shared: float = 0.3  # joint: weight of f's own loss beside the personal models'
-    offset_pull: float | None = None  # joint: precision of the prior of the users' offsets in the cloud; None: `PULL`
+    offset_pull: float = PULL  # joint: precision of the prior of the users' offsets in the cloud
     closing: TrainConfig | None = None  # joint: at the end simulated devices teach f; None becomes 2 slower epochs
     closing_beta: float | None = None  # joint: their weight; 0 leaves these epochs out; None becomes CLOSING_BETA's
     memory: str = "all"  # what devices train on: "all" that their users ever did, or the "rounds" alone
@@ -69,7 +69,9 @@ class DcclConfig:
     )
     simulate: bool = True  # progressive: users have an offset of their own while the first basis is learned
     beta: float = 0.1  # weight of the teachers in Eq. 5 and 7
-    fleet: FleetConfig | None = None  # how devices train; None becomes the same prior, and steps to its measure
+    fleet: FleetConfig | None = (
+        None  # how devices train; None becomes `PULL` a row of a click, and steps to its measure
+    )
     after_upgrade: str | None = None  # "rebase", "keep" or "reset" vectors; None: what the way of learning asks for
     upload_share: float = 1.0  # of the devices, whose vectors reach the cloud
     upload_noise: float = 0.0  # standard deviation of Gaussian noise on each float of an uploaded vector
@@ -84,10 +86,8 @@ class DcclConfig:
         if self.closing is None:
             rate = self.pretraining.learning_rate / 3
             object.__setattr__(self, "closing", replace(self.pretraining, epochs=2, learning_rate=rate, patience=0))
-        pull = PULL * candidates_of(self.protocol, self.negatives)
-        if self.offset_pull is None:
-            object.__setattr__(self, "offset_pull", pull)
         if self.fleet is None:
+            pull = PULL * candidates_of(self.protocol, self.negatives)
             object.__setattr__(self, "fleet", FleetConfig(pull=pull, learning_rate=0.01, gate_margin=-0.02))
         if self.closing_beta is None:
             object.__setattr__(self, "closing_beta", CLOSING_BETA[self.protocol])

@@ -48,11 +48,7 @@ flags.DEFINE_enum(
     "f, Theta and U at once beside vectors of all users, or Eq. 5, then 7.",
 )
 flags.DEFINE_float("shared", 0.3, "joint: weight of f's own loss beside the personal models'.", lower_bound=0.0)
-flags.DEFINE_float(
-    "offset_pull",
-    None,
-    "joint: precision of the prior of the users' vectors in the cloud; by default as --pull is.",
-)
+flags.DEFINE_float("offset_pull", 320.0, "joint: precision of the prior of the users' vectors in the cloud.")
 flags.DEFINE_float(
     "closing_beta",
     None,

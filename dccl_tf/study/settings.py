@@ -18,12 +18,12 @@ _QUICK_TRAINING: Changes = (
     ("basis.epochs", 1),
     ("fleet.epochs", 2),
 )
-# The prior of vectors in the tables, under both protocols: what a run's default was when they were computed.
+# The prior of vectors on devices in the tables, under both protocols: a run's default when they were computed.
 _PULL_OF_TABLES = 320.0
 # What a run has without flags, instead of the width, training and prior of the tables: a model for phones.
 RUN_DEFAULTS: Changes = (
     ("item_width", DcclConfig.item_width),
-    *((name, None) for name in ("pretraining", "closing", "offset_pull", "fleet")),
+    *((name, None) for name in ("pretraining", "closing", "fleet")),
 )
 _QUICK_BASELINE = {"history_length": 20, "width": 32, "epochs": 3}
 
@@ -56,7 +56,7 @@ def dccl_config(protocol: str, seed: int, changes: Changes = (), quick: bool = F
     config = DcclConfig(
         protocol=protocol, seed=seed, devices=0, item_width=din.choices["width"], pretraining=din.training
     )
-    config = changed(config, (("offset_pull", _PULL_OF_TABLES), ("fleet.pull", _PULL_OF_TABLES)))
+    config = changed(config, [("fleet.pull", _PULL_OF_TABLES)])
     if quick:
         changes = (*_QUICK_SIZES, *changes, *_QUICK_TRAINING)
     return changed(config, changes)

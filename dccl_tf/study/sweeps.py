@@ -70,10 +70,6 @@ SWEEPS = {
         one_baseline=False,
     ),
     "shared": Sweep("Weight of f's own loss beside the personal models'", _values("shared", 0.1, 0.3, 1.0)),
-    "prior": Sweep(
-        "Precision of the prior of vectors, in the cloud and on devices (default: 320 under liked, 1600 under next)",
-        tuple((str(one), (("offset_pull", float(one)), ("fleet.pull", float(one)))) for one in (320, 1600)),
-    ),
     "offset-pull": Sweep(
         "Precision of the prior of the users' vectors in the cloud", _values("offset_pull", 80.0, 320.0, 1280.0)
     ),

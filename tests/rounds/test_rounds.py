@@ -208,9 +208,8 @@ def test_policy_after_an_upgrade_follows_the_way_of_learning():
 def test_the_prior_weighs_the_same_against_a_click_however_many_rows_it_has():
     """One row under liked; the item and four drawn ones, or nine, under next."""
     found = [DcclConfig(protocol="liked"), DcclConfig(protocol="next"), DcclConfig(protocol="next", negatives=9)]
-    assert [config.offset_pull for config in found] == [320.0, 1600.0, 3200.0]
     assert [config.fleet.pull for config in found] == [320.0, 1600.0, 3200.0]
-    assert DcclConfig(protocol="next", offset_pull=7.0, fleet=FleetConfig(pull=8.0)).offset_pull == 7.0
+    assert DcclConfig(protocol="next", fleet=FleetConfig(pull=8.0)).fleet.pull == 8.0
 
 
 def test_devices_log_their_whole_past_or_the_rounds_alone(log_and_oracle):
