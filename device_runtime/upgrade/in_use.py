@@ -52,7 +52,13 @@ class InUse:
                 raise
             refused = str(error)
             self.note_refusal(bundle, error)
-        self.enter(self._installer.kept(stored.bundle, bundle), profile, policy, refused)
+        try:
+            learner = self._installer.kept(stored.bundle, bundle)
+        except BundleError:
+            if bundle is None or refused:
+                raise
+            learner = self._installer.new(bundle)  # an older one, given before, is better than a damaged one
+        self.enter(learner, profile, policy, refused)
         if not refused:
             self._note_given(bundle)
 

@@ -287,3 +287,17 @@ def test_a_personalisation_without_a_step_leaves_the_gate_that_evidence_opened(t
         assert (report.stopped, report.steps, report.gate) == ("should_stop", 0, 1.0)
         assert device._in_use.state.evidence == before.evidence
         assert device.gate == 1.0
+
+
+def test_a_damaged_bundle_gives_way_to_the_one_that_the_app_gives(trained, bundle, bundle_path, next_path):
+    """Without a network it is all there is."""
+    folder, _ = trained
+    with Device.open(folder, bundle_path) as device:
+        device.upgrade(next_path)
+        copy = device.bundle.path
+    (copy / "model.tflite").write_bytes(b"damage")
+    with pytest.raises(BundleError, match="give the device its bundle again"):
+        Device.open(folder)
+    with Device.open(folder, bundle_path) as device:
+        assert (device.bundle.identity, device.opening.how) == (bundle.identity, "rebase")
+        assert device.state["log"]["history"] == 60
