@@ -179,7 +179,7 @@ class LikedEvaluator:
     def of_oracle(self, oracle: Oracle) -> UserValues:
         """What the true preferences of a synthetic log would reach."""
         span = self.data.span
-        users = np.repeat(np.arange(len(self.log.users)), np.maximum(span.stop - span.start, 0))
+        users = np.repeat(np.arange(len(self.log.users)), span.lengths)
         positions = np.concatenate([np.arange(a, b) for a, b in zip(span.start, span.stop, strict=True)])
         places = self.log.offsets[users] + positions
         logits = oracle.logits(users, positions, self.log.items[places][:, None])[:, 0]

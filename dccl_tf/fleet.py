@@ -132,7 +132,7 @@ class Fleet:
         profile = data[0].log.users.profile
         result = FleetVectors.new(self.cloud.encoder.start(tf.constant(profile)) if start is None else start)
         data = as_logged(data)
-        chunks = self._chunks(sum(phase.lengths * phase.candidates for phase in data))
+        chunks = self._chunks(sum(phase.span.lengths * phase.candidates for phase in data))
         with progress(chunks, "devices", unit="chunk") if bar else nullcontext(chunks) as shown:
             for chunk in shown:
                 members = np.sort(chunk)
@@ -268,11 +268,11 @@ def as_logged(data: Sequence[TrainingData]) -> list[TrainingData]:
       data: phase by phase, oldest first.
     """
     limits, rows = LogLimits(), data[0].candidates  # of an interaction
-    counts = sum(phase.lengths for phase in data)  # [U]
+    counts = sum(phase.span.lengths for phase in data)  # [U]
     surplus = np.where(counts * rows > limits.samples, counts - max(limits.samples_left // rows, 1), 0)
     kept = []
     for phase in data:
-        cut = np.minimum(surplus, phase.lengths)
+        cut = np.minimum(surplus, phase.span.lengths)
         kept.append(phase.since(phase.span.start + cut) if cut.any() else phase)
         surplus = surplus - cut
     return kept

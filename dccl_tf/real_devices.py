@@ -23,6 +23,7 @@ import numpy as np
 from dccl_tf.fleet import FleetVectors
 from dccl_tf.fleet_uploads import upload_of
 from dccl_tf.progress import progress
+from dccl_tf.python_path import python_path
 from dccl_tf.training_data import TrainingData
 from dccl_tf.vectors import Ingest, VectorStore
 from device_runtime import Bundle
@@ -99,9 +100,8 @@ class RealDevices:
         if not jobs:
             return []
         command = [sys.executable, "-m", "device_runtime.batch", str(bundle.path), self.runtime]
-        packages = [str(Path(__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        found = os.environ | {"PYTHONPATH": os.pathsep.join(packages)}  # as this process has found them
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=found) as process:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": python_path()}, **pipes) as process:
             results = []
             for job in progress(jobs, title, unit="device"):
                 process.stdin.write(json.dumps(job) + "\n")

@@ -220,7 +220,7 @@ class _Run:
 
     def held_out(self, seen: list[TrainingData]) -> np.ndarray:
         """How many of each user's newest interactions the devices hold out, so that no vector has learned them."""
-        counts = sum(phase.lengths for phase in fleet.as_logged(seen))
+        counts = sum(phase.span.lengths for phase in fleet.as_logged(seen))
         return np.array([heldout_rows(np.arange(n), self.config.fleet.heldout_fraction).sum() for n in counts])
 
     def trained(

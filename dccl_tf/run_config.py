@@ -69,9 +69,7 @@ class DcclConfig:
     )
     simulate: bool = True  # progressive: users have an offset of their own while the first basis is learned
     beta: float = 0.1  # weight of the teachers in Eq. 5 and 7
-    fleet: FleetConfig | None = (
-        None  # how devices train; None becomes `PULL` a row of a click, and steps to its measure
-    )
+    fleet: FleetConfig | None = None  # how devices train; None becomes `PULL` a row, and steps to its measure
     after_upgrade: str | None = None  # "rebase", "keep" or "reset" vectors; None: what the way of learning asks for
     upload_share: float = 1.0  # of the devices, whose vectors reach the cloud
     upload_noise: float = 0.0  # standard deviation of Gaussian noise on each float of an uploaded vector

@@ -51,14 +51,9 @@ class TrainingData:
         """C, samples at each position."""
         return candidates_of(self.protocol, self.negatives)
 
-    @property
-    def lengths(self) -> np.ndarray:
-        """Interactions of each user [U] that are samples."""
-        return np.maximum(self.span.stop - self.span.start, 0)
-
     def samples_of_users(self) -> np.ndarray:
         """Samples of each user [U], at least 1."""
-        return np.maximum(self.span.stop - self.span.start, 1) * self.candidates
+        return np.maximum(self.span.lengths, 1) * self.candidates
 
     def __call__(self, epoch: int) -> tf.data.Dataset:
         return batches(self.rows, self.log, **self._choices(epoch))

@@ -129,14 +129,14 @@ def _train(chief: bool) -> str:
     from device_runtime import Bundle
 
     stage, paths = _STAGE.value, _CHECKPOINTS.value
-    learning = [] if stage == "rehearse" else paths  # which learns anew
-    widths = map(flags_model.checkpoint_width, learning)
+    continued = [] if stage == "rehearse" else paths  # which learns anew
+    widths = map(flags_model.checkpoint_width, continued)
     threads.suit(max(widths, default=flags.FLAGS.item_width), flags.FLAGS.batch_positions)
     clouds = [flags_model.load_checkpoint(path) for path in paths]
     log, _ = flags_data.load_log(flags.FLAGS)
     bundles = [Bundle.open(path) for path in _BUNDLES.value]
     sources = _sources(bundles, clouds, log)
-    if learning:
+    if continued:
         config = flags_model.config_of(flags.FLAGS, _PROTOCOL.value, clouds[-1], paths[-1])
         clouds[-1].check_made_for(log.catalogue, log.users, paths[-1])
     else:

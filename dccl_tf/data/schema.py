@@ -111,9 +111,14 @@ class Span:
     start: np.ndarray  # [U] int64
     stop: np.ndarray  # [U] int64
 
+    @property
+    def lengths(self) -> np.ndarray:
+        """Positions of each user [U]."""
+        return np.maximum(self.stop - self.start, 0)
+
     def __len__(self) -> int:
         """Positions of all users together."""
-        return int(np.maximum(self.stop - self.start, 0).sum())
+        return int(self.lengths.sum())
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,7 @@ def with_negatives_left(log: InteractionLog, split: Split) -> Split:
 
 def packed_rows(span: Span, positions: int) -> np.ndarray:
     """Rows of S = `positions` targets that each user's part of a span fills, [U]."""
-    return -(-np.maximum(span.stop - span.start, 0) // positions)
+    return -(-span.lengths // positions)
 
 
 def padding_share(span: Span, positions: int) -> float:

@@ -8,8 +8,9 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from dccl_tf.python_path import python_path
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -55,9 +56,7 @@ def session(master: str | None = None, memory: str = "4g", partitions: int | Non
     # It warns of pandas 3 in every process; what is used here is Arrow.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:PySpark does not yet fully support pandas:FutureWarning")
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
-    # Python workers of this machine inherit it: a checkout that is not installed works too.
-    root = str(Path(__file__).resolve().parents[2])
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    os.environ["PYTHONPATH"] = python_path()  # Python workers of this machine inherit it
     builder = SparkSession.builder.appName("dccl").config("spark.driver.memory", memory)
     for name, value in _SETTINGS.items():
         builder = builder.config(name, value)

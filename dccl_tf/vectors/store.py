@@ -198,14 +198,15 @@ class VectorStore:
 
     def highest_sequence(self, prefix: str) -> int:
         """The highest number of an upload of all devices whose ids begin so, pruned ones included; 0 without any."""
-        query = sql.union_all(
-            sql.select(sql.func.max(VECTORS.c.sequence)).where(VECTORS.c.device_id.startswith(prefix, autoescape=True)),
-            sql.select(sql.func.max(DEVICES.c.pruned_sequence)).where(
-                DEVICES.c.device_id.startswith(prefix, autoescape=True)
-            ),
-        )
+        highest = [
+            sql.select(sql.func.max(number)).where(device.startswith(prefix, autoescape=True))
+            for number, device in (
+                (VECTORS.c.sequence, VECTORS.c.device_id),
+                (DEVICES.c.pruned_sequence, DEVICES.c.device_id),
+            )
+        ]
         with self.reading() as connection:
-            return max(found or 0 for found in connection.execute(query).scalars())
+            return max(connection.execute(query).scalar() or 0 for query in highest)
 
     def prune(self, before: float) -> Iterator[int]:
         """Deletes vectors that were received before a time, in seconds since 1970. Their sequence numbers stay used up.

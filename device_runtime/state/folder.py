@@ -149,6 +149,10 @@ class StateFolder:
     def given(self, identity: bytes) -> None:
         replace_file(self.path / "bundle.given", identity)
 
+    def tidy_bundles(self) -> None:
+        """Removes all copies of bundles but that of the one in use and of the one before it."""
+        self.bundles.keep(*((self.state.bundle, self.state.previous_bundle) if self.state else ()))
+
     def forget_user(self) -> None:
         """Erases the states in which other bundles were left, what a kill or damage left behind, the log, the events
         and the uploads; counters stay, so that upload numbers go on.

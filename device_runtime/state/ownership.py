@@ -14,7 +14,7 @@ class Owner:
 
     def __init__(self, reentrant: bool = True) -> None:
         self._process, self._lock, self._reentrant = os.getpid(), threading.RLock(), reentrant
-        self._thread: int | None = None  # that holds it
+        self._thread: int | None = None  # that holds it, where no thread may twice
 
     @property
     def here(self) -> bool:
@@ -33,7 +33,8 @@ class Owner:
                 "such as from on_step or a signal's handler; return True from should_stop, and call it afterwards"
             )
         self._lock.acquire()
-        self._thread = threading.get_ident()
+        if not self._reentrant:
+            self._thread = threading.get_ident()
         return self
 
     def __exit__(

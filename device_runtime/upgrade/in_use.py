@@ -38,14 +38,17 @@ class InUse:
         self._folder, self._installer = folder, Installer(folder, runtime)
         stored, refused = folder.state, ""
         if stored is None:
-            source = bundle if bundle is not None else self._newest_kept()
-            self.enter(self._installer.new(source), profile, policy)
-            self._note_given(bundle)
+            if bundle is None:
+                self.enter(self._installer.new(self._newest_kept()), profile, policy)
+            else:
+                self._enter_given(bundle, profile, policy)
             return
+        before = given = stored.bundle
         try:
-            if bundle is not None and _identity(bundle) not in (stored.bundle, folder.given):
-                self.enter(self._installer.new(bundle), profile, policy)
-                self._note_given(bundle)
+            if bundle is not None:
+                before, given = folder.given, _identity(bundle)
+            if given not in (stored.bundle, before):
+                self._enter_given(bundle, profile, policy)
                 return
         except (BundleError, ModelError, StateError, StorageError) as error:
             if stored.bundle not in folder.bundles:
@@ -57,10 +60,11 @@ class InUse:
         except BundleError:
             if bundle is None or refused:
                 raise
-            learner = self._installer.new(bundle)  # an older one, given before, is better than a damaged one
+            self._enter_given(bundle, profile, policy)  # an older one, given before, is better than a damaged one
+            return
         self.enter(learner, profile, policy, refused)
-        if not refused:
-            self._note_given(bundle)
+        if given != before and not refused:
+            self._note_given(given)
 
     def accepted(self, bundle: Bundle | str | Path, retry: bool) -> Learner:
         """A new bundle that has passed its checks here. Raises DeviceError if it was refused, now or before."""
@@ -85,7 +89,7 @@ class InUse:
         if changes:
             with suppress(StorageError):  # on a full disk: it is in use all the same
                 self._installer.forgive(state.bundle)
-        folder.bundles.keep(state.bundle, state.previous_bundle)
+        folder.tidy_bundles()
         runtime = learner.engine.runtime
         facts = {"runtime": f"{runtime.name} {runtime.version}", "gate": state.gate}
         if opening.how != "resumed" or opening.damaged:  # not each of a program that opens the device for every call
@@ -95,12 +99,16 @@ class InUse:
         """Writes down that a bundle was refused, and keeps no copy of it."""
         name = bundle.identity.hex() if isinstance(bundle, Bundle) else str(bundle)
         self._folder.events.add("refusal", bundle=name, reason=str(error))
-        if stored := self._folder.state:
-            self._folder.bundles.keep(stored.bundle, stored.previous_bundle)
+        self._folder.tidy_bundles()
 
-    def _note_given(self, bundle: Bundle | str | Path | None) -> None:
+    def _enter_given(self, bundle: Bundle | str | Path, profile: Mapping[str, Any] | None, policy: str) -> None:
+        """Brings the bundle that an opening gives into use."""
+        self.enter(self._installer.new(bundle), profile, policy)
+        self._note_given(self.state.bundle)
+
+    def _note_given(self, identity: bytes) -> None:
         """Remembers the bundle that an opening gave, so that the next opening with it is no upgrade."""
-        if bundle is not None and (identity := _identity(bundle)) != self._folder.given:
+        with suppress(StorageError):  # on a full disk: what is in use stays in use
             self._folder.given = identity
 
     def roll_back(self) -> None:

@@ -41,8 +41,7 @@ class Installer:
         except (BundleError, ModelError, InputError) as error:  # InputError: goldens that do not fit the model
             if not isinstance(error.__cause__, OSError):  # which is no fault of the bundle's
                 self.refuse(bundle.identity, str(error))
-            state = self._folder.state
-            self._folder.bundles.keep(*((state.bundle, state.previous_bundle) if state else ()))
+            self._folder.tidy_bundles()
             raise error if not isinstance(error, InputError) else BundleError(f"goldens.pb: {error}") from error
 
     def kept(self, identity: bytes, source: Bundle | str | Path | None = None) -> Learner:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from device_runtime import Bundle, BundleError, Device, InputError, StateError, StorageError
+from device_runtime.state.folder import StateFolder
 from protos import dccl_pb2
 from tests.device.bundles import rewritten, successor
 
@@ -301,3 +302,16 @@ def test_a_damaged_bundle_gives_way_to_the_one_that_the_app_gives(trained, bundl
     with Device.open(folder, bundle_path) as device:
         assert (device.bundle.identity, device.opening.how) == (bundle.identity, "rebase")
         assert device.state["log"]["history"] == 60
+
+
+def test_a_full_disk_by_the_end_of_an_upgrade_at_opening_undoes_nothing(trained, next_path, monkeypatch):
+    folder, _ = trained
+
+    def full(*_):
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(StateFolder, "given", property(StateFolder.given.fget, full))
+    for how in ("rebase", "resumed"):
+        with Device.open(folder, next_path) as device:
+            assert (device.opening.how, device.opening.refused) == (how, "")
+            assert device.bundle.identity == Bundle.open(next_path).identity
