@@ -16,17 +16,23 @@ from device_runtime.bundle.goldens import to_array
 TOLERANCE = 1e-2  # of a logit: float16 constants, kernels of another processor; another model is off by far more
 
 
-def check_exported_from(bundle: Bundle, cloud: CloudModel, name: str) -> None:
+def check_exported_from(bundle: Bundle, cloud: CloudModel, name: str, protocol: str) -> None:
     """Replays the beginning of the bundle's golden calls: U(0, u), and rankings with that vector and without.
 
     Args:
       bundle: as it shipped.
       cloud: what it should have been exported from.
       name: of the model's file, for the message.
+      protocol: by which the logits will be learned from or judged, as they were meant.
 
     Raises:
-      ValueError: sizes or logits differ.
+      ValueError: the protocol, sizes or logits differ.
     """
+    if bundle.manifest.protocol != protocol:
+        raise ValueError(
+            f"protocol: expected {bundle.manifest.protocol!r}, as {bundle.path} says its logits and vectors mean, "
+            f"got {protocol!r}"
+        )
     manifest, din = bundle.manifest, cloud.din.config
     shipped = (manifest.metapatch_length, manifest.items, manifest.history_length, manifest.history_labels)
     own = (cloud.metapatch.length, din.items, din.history_length, din.history_labels)
@@ -40,15 +46,6 @@ def check_exported_from(bundle: Bundle, cloud: CloudModel, name: str) -> None:
         raise ValueError(
             f"checkpoint: expected the model that {bundle.path} was exported from, got {name}, which answers otherwise "
             f"by {np.max(differences):.3g}; name checkpoints and bundles in the same order"
-        )
-
-
-def check_protocol(bundle: Bundle, protocol: str) -> None:
-    """Raises ValueError unless a bundle's logits mean what `protocol` learns or judges."""
-    if bundle.manifest.protocol != protocol:
-        raise ValueError(
-            f"protocol: expected {bundle.manifest.protocol!r}, as {bundle.path} says its logits and vectors mean, "
-            f"got {protocol!r}"
         )
 
 

@@ -37,7 +37,7 @@ def _run() -> None:
     if bool(_STORE.value) != bool(_BUNDLE.value):
         raise ValueError(f"store, bundle: expected both or neither, got {_STORE.value} and {_BUNDLE.value}")
     from dccl_tf import run_config
-    from dccl_tf.bundle_models import check_exported_from, check_protocol
+    from dccl_tf.bundle_models import check_exported_from
     from dccl_tf.metrics import estimate
     from dccl_tf.report.table import cell
     from device_runtime import Bundle
@@ -45,8 +45,7 @@ def _run() -> None:
     cloud = flags_model.load_checkpoint(_CHECKPOINT.value)
     if _BUNDLE.value:
         bundle = Bundle.open(_BUNDLE.value)
-        check_protocol(bundle, _PROTOCOL.value)
-        check_exported_from(bundle, cloud, _CHECKPOINT.value)
+        check_exported_from(bundle, cloud, _CHECKPOINT.value, _PROTOCOL.value)
     config = flags_model.config_of(flags.FLAGS, _PROTOCOL.value, cloud, _CHECKPOINT.value)
     log, _ = flags_data.load_log(flags.FLAGS)
     cloud.check_made_for(log.catalogue, log.users, _CHECKPOINT.value)

@@ -58,11 +58,10 @@ def _run() -> None:
         if vectors.exists():
             raise ValueError(f"store: expected a new .parquet file, got {vectors}, which exists; delete it first")
         vectors.parent.mkdir(parents=True, exist_ok=True)
-    from dccl_tf.bundle_models import check_exported_from, check_protocol
+    from dccl_tf.bundle_models import check_exported_from
 
     bundle, cloud = Bundle.open(_BUNDLE.value), flags_model.load_checkpoint(_CHECKPOINT.value)
-    check_protocol(bundle, _PROTOCOL.value)
-    check_exported_from(bundle, cloud, _CHECKPOINT.value)
+    check_exported_from(bundle, cloud, _CHECKPOINT.value, _PROTOCOL.value)
     config = flags_model.config_of(flags.FLAGS, _PROTOCOL.value, cloud, _CHECKPOINT.value)
     config = flags_model.config_with_devices_of(flags.FLAGS, bundle, config)
     store = None if vectors else _database(bundle)

@@ -174,15 +174,14 @@ def _train(chief: bool) -> str:
 
 def _sources(bundles: "list[Bundle]", clouds: "list[CloudModel]", log: "InteractionLog") -> "list[Uploads]":
     """The newest vectors of each bundle, with the model that it was exported from."""
-    from dccl_tf.bundle_models import check_exported_from, check_protocol, items_of
+    from dccl_tf.bundle_models import check_exported_from, items_of
     from dccl_tf.teachers import Uploads
 
     if not bundles:
         return []
     newest, sources = flags_vectors.newest_vectors(_STORE.value, log), []
     for bundle, cloud, path in zip(bundles, clouds, _CHECKPOINTS.value, strict=True):
-        check_protocol(bundle, _PROTOCOL.value)
-        check_exported_from(bundle, cloud, path)
+        check_exported_from(bundle, cloud, path, _PROTOCOL.value)
         items = items_of(bundle, log)
         if _REPLAY.value and items is not None:
             raise ValueError(f"replay: expected the catalogue of the log in {bundle.path}, got another")

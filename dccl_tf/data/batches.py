@@ -154,7 +154,10 @@ def batches(
     order = np.random.default_rng([seed, epoch]).permutation(len(rows))
     order = np.concatenate([order, np.full(-len(rows) % batch_size, -1)]).astype(np.int64)
     chosen = tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=True)
-    return chosen.map(fill, num_parallel_calls=2, deterministic=True).prefetch(2)
+    made = chosen.map(fill, num_parallel_calls=2, deterministic=True).prefetch(2)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # it has nothing to tune, and can hold up the end of an epoch as long as that took
+    return made.with_options(options)
 
 
 def batches_in_order(

@@ -76,9 +76,13 @@ def fetch_bundle(
                 return None
             if error.code == 404:
                 raise DownloadError(f"{address}: expected a collector, got HTTP 404; is this its address?") from error
-            part = begun
-            if not _is_whole(begun, error):
+            begun = begun if error.code == 416 else None
+            if begun and not _is_whole(begun, error):
+                remove_file(begun)  # no beginning of what is offered now
+                begun = None
+            if begun is None:
                 raise DownloadError(f"{address}: expected a bundle, got HTTP {error.code}; call again later") from error
+            part = begun
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise DownloadError(f"{address}: the bundle did not arrive ({error}); call again to go on") from error
     try:
@@ -88,15 +92,9 @@ def fetch_bundle(
     return path
 
 
-def _is_whole(begun: Path | None, error: urllib.error.HTTPError) -> bool:
-    """Whether an answer says that there is no more of the bundle than what has arrived. What is no beginning of it is
-    removed."""
-    if begun is None or error.code != 416:
-        return False
-    if error.headers.get("Content-Range") == f"bytes */{begun.stat().st_size}":
-        return True
-    remove_file(begun)
-    return False
+def _is_whole(begun: Path, error: urllib.error.HTTPError) -> bool:
+    """Whether an answer 416 says that there is no more of the bundle than what has arrived."""
+    return error.headers.get("Content-Range") == f"bytes */{begun.stat().st_size}"
 
 
 def _receive(answer: http.client.HTTPResponse, path: Path, begun: Path | None, refused: Mapping[bytes, str]) -> Path:

@@ -115,6 +115,13 @@ def test_shapes_are_known_beforehand():
     }  # fmt: skip
 
 
+def test_nothing_tunes_what_is_fixed():
+    """TensorFlow's tuner sleeps for up to a minute at a time, and the end of an epoch may have to wait for it."""
+    log = random_log(0, labels=True)
+    rows = pack(log, Span(0 * log.lengths, log.lengths), 5, 4)
+    assert batches(rows, log, protocol="liked", batch_size=8, seed=0, epoch=0).options().autotune.enabled is False
+
+
 def test_an_epoch_has_every_row_once():
     log = random_log(0, labels=True)
     rows = pack(log, Span(0 * log.lengths, log.lengths), 5, 4)
