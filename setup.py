@@ -25,6 +25,7 @@ CLOUD = [
     "alembic>=1.14,<2",
     TENACITY,
     "scikit-learn>=1.5,<2",
+    "scipy>=1.13,<2",
     "matplotlib>=3.9,<4",
     "jinja2>=3.1,<4",
     "tqdm>=4.66,<5",

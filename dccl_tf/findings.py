@@ -5,13 +5,15 @@ import numpy as np
 from dccl_tf.data.schema import InteractionLog, Span
 from dccl_tf.data.synthetic import Oracle
 from dccl_tf.evaluate import NextEvaluator, UserValues
-from dccl_tf.metrics import by_activity, estimate, paired_estimate
+from dccl_tf.metrics import estimate, paired_estimate
 from dccl_tf.progress import progress
-from dccl_tf.report import ActivityGroup, Case, ProtocolResults, VectorMap
+from dccl_tf.report import Case, ProtocolResults, VectorMap, activity_groups
 from dccl_tf.rounds import Outcome
 from dccl_tf.run_config import DcclConfig, joined
 
 BASELINE = "DIN, same data"
+COMPARED = (BASELINE, "DCCL-m", "DCCL-m + devices")  # in groups of users: models that have learned from the same data
+TAIL = 200  # users of the long tail that are looked at for an example, at most
 MAPPED = 2000  # vectors that t-SNE draws at most
 NEIGHBOURS = 10
 
@@ -39,7 +41,7 @@ def protocol_results(
             if name not in (BASELINE, "oracle")
         },
         metric=metric,
-        activity=activity_groups(log, {name: judged[name][metric] for name in ("DIN", "DCCL-e")}),
+        activity=activity_groups(log.lengths, {name: judged[name][metric] for name in COMPARED}, BASELINE)[0],
         vectors=vector_map(log, config, outcome),
         case=long_tail_case(log, outcome),
         curves={name: {"loss": one.loss, "validation": one.validation} for name, one in outcome.histories.items()},
@@ -48,19 +50,6 @@ def protocol_results(
         split=outcome.split.counts,
         seconds=outcome.seconds,
     )
-
-
-def activity_groups(log: InteractionLog, values: dict[str, np.ndarray]) -> list[ActivityGroup]:
-    """Users sorted by number of interactions, most active first, in up to 20 equal groups (Section 4.2.2)."""
-    counted = ~np.isnan(sum(values.values()))
-    return [
-        ActivityGroup(
-            users=len(group),
-            interactions=float(np.median(log.lengths[group])),
-            values={name: float(each[group].mean()) for name, each in values.items()},
-        )
-        for group in by_activity(log.lengths, counted)
-    ]
 
 
 def vector_map(log: InteractionLog, config: DcclConfig, outcome: Outcome) -> VectorMap | None:
@@ -97,7 +86,7 @@ def long_tail_case(log: InteractionLog, outcome: Outcome) -> Case | None:
         return None
     tail = evaluator.users[log.lengths[evaluator.users] <= np.quantile(log.lengths[evaluator.users], 0.1)]
     gated = tail[outcome.devices.gates[tail] > 0]
-    tail = (gated if len(gated) else tail)[:200]
+    tail = (gated if len(gated) else tail)[:TAIL]
     models = {name: each for name, each in outcome.models().items() if name in ("DIN", "DCCL-e", "DCCL-m")}
     logits = {name: evaluator.logits(*each, users=tail) for name, each in models.items()}
     held_out = log.items[log.offsets[tail + 1] - 1]
@@ -109,7 +98,7 @@ def long_tail_case(log: InteractionLog, outcome: Outcome) -> Case | None:
     top = {}
     for name, each in logits.items():
         scores = each[chosen].copy()
-        scores[own[:-1] - 1] = -np.inf
+        scores[np.setdiff1d(own[:-1], own[-1:]) - 1] = -np.inf  # what the user has met, but for what is asked for
         top[name] = [_item(log, item + 1) for item in np.argsort(-scores, kind="stable")[:5]]
     return Case(
         user=f"user {log.users.ids[user]}",

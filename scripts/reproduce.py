@@ -69,7 +69,7 @@ def _run() -> None:
         return
     failed = []
     if _RUN.value:
-        threads.suit(*study.largest((cell for cell in cells if not job.is_done(cell)), _QUICK.value))
+        threads.suit(*study.largest(cells, _QUICK.value))  # the same for a study that goes on where it was killed
         shared = work / "running" / "shared"  # the baseline of an ablation's cells is one
         failed = job.run(
             cells, lambda cell, folder: study.run_cell(cell, log, folder, job.identity, _QUICK.value, shared)

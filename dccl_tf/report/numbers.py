@@ -17,6 +17,19 @@ def columns(protocol: str, found: ProtocolResults) -> list[str]:
     return [metric for metric in COLUMNS[protocol] if any(metric in row for row in found.models.values())]
 
 
+def heading(metric: str) -> str:
+    """A metric's name for people, with what is better where less is."""
+    name, _, protocol = metric.partition("/")
+    words = {
+        "macro_auc": "macro-AUC",
+        "group_auc": "group AUC",
+        "log_loss": "log loss",
+        "calibration_error": "calibration error",
+    }
+    words = words.get(name, name.upper())
+    return words + (" (full)" if protocol == "full" else "") + (" ↓" if metric in LOWER_IS_BETTER else "")
+
+
 def scale(metric: str) -> int:
     """What a figure is multiplied by when it is shown."""
     return 1 if metric.startswith("log_loss") else 100

@@ -12,8 +12,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from dccl_tf.report import numbers, plots
 from dccl_tf.report.results import LOWER_IS_BETTER, ProtocolResults, Results
 
-COMPARED = ("DCCL-e", "DIN")  # the two models of Fig. 4
-
 
 def write_report(results: Results, folder: Path) -> Path:
     """Writes both files into `folder`, which is made if need be, and returns the page's path."""
@@ -64,7 +62,7 @@ def _section(protocol: str, found: ProtocolResults) -> dict[str, Any]:
             for model in found.models
             if model in found.differences
         },
-        "activity": plots.activity(found.activity, *COMPARED, found.metric) if found.activity else None,
+        "activity": plots.activity(found.activity, found.metric) if found.activity else None,
         "vectors": plots.vector_map(found.vectors) if found.vectors else None,
         "curves": plots.curves(found.curves) if found.curves else None,
         "passed": sum(check["passed"] for check in found.bundle["checks"]),

@@ -1,7 +1,8 @@
 """The report's figures."""
 
 from collections import Counter
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import matplotlib as mpl
 import numpy as np
@@ -9,31 +10,65 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from dccl_tf.metrics import Estimate
+from dccl_tf.report import numbers
+from dccl_tf.report.activity import ActivityGroup
 from dccl_tf.report.drawing import COLOURS, INK, OTHER, STYLE, Drawing, svg_of
 from dccl_tf.report.numbers import scale
-from dccl_tf.report.results import ActivityGroup, VectorMap
+from dccl_tf.report.results import LOWER_IS_BETTER, VectorMap
 
 SHOWN_CATEGORIES = len(COLOURS)
+_OF_INTERVAL = ("mean", "low", "high")
+
+
+class Interval(Protocol):
+    """A mean with its interval."""
+
+    mean: float
+    low: float
+    high: float
 
 
 @mpl.rc_context(STYLE)
-def activity(groups: list[ActivityGroup], model: str, other: str, metric: str) -> Drawing:
-    """Two models' metric by group of users, most active first, and the gain below (Fig. 4)."""
-    figure = Figure(figsize=(9, 4.4), layout="constrained")
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
-    places = np.arange(1, len(groups) + 1)
-    values, others = (scale(metric) * np.array([group.values[name] for group in groups]) for name in (model, other))
-    for series, colour in ((others, COLOURS[0]), (values, COLOURS[1])):
-        above.plot(places, series, "o-", color=colour, markersize=4)
-    above.set_ylabel(f"{metric} (%)" if scale(metric) == 100 else metric)
-    gains = values - others
-    below.bar(places, gains, color=[COLOURS[2] if gain >= 0 else COLOURS[1] for gain in gains])
+def activity(groups: Sequence[ActivityGroup], metric: str) -> Drawing:
+    """Models by group of users, most active first, and below their gains over the baseline (Fig. 4)."""
+    figure = Figure(figsize=(9, 5.2), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    places, factor = np.arange(1, len(groups) + 1), scale(metric)
+    colours = dict(zip(groups[0].values, COLOURS, strict=False))
+    baseline, *models = colours
+    for name, colour in colours.items():
+        values = factor * np.array([group.values[name] for group in groups])
+        above.plot(places, values, "o-", color=colour, markersize=4, linewidth=1.3)
+    for number, name in enumerate(models):
+        gains = [group.gains[name] for group in groups]
+        shift = 0.24 * (number - (len(models) - 1) / 2)
+        intervals(below, places + shift, gains, metric, color=colours[name])
     below.axhline(0, color=INK, linewidth=0.8)
-    below.set_ylabel("gain")
+    above.set_ylabel(f"{numbers.heading(metric)}{' (%)' if factor == 100 else ''}")
+    below.set_ylabel("gain, 95% interval")
     below.set_xticks(places, [f"{group.interactions:.0f}" for group in groups], fontsize=8)
-    below.set_xlabel("median number of interactions of the group's users")
-    description = f"{model} is above {other} in {(gains > 0).sum()} of {len(groups)} groups of users by activity."
-    return Drawing(svg_of(figure), description, [(other, COLOURS[0]), (model, COLOURS[1])])
+    below.set_xlabel("median number of interactions of the group's users, most active first")
+    ahead = [_ahead(name, baseline, [group.gains[name] for group in groups], metric) for name in models]
+    description = f"{numbers.heading(metric)} in groups of users by activity: {'; '.join(ahead)}."
+    return Drawing(svg_of(figure), description, list(colours.items()))
+
+
+def intervals(axes: Axes, places: np.ndarray, found: Sequence[Interval], metric: str, **style: Any) -> None:
+    """Means at some places, with their 95% intervals."""
+    means, lows, highs = (scale(metric) * np.array([getattr(one, key) for one in found]) for key in _OF_INTERVAL)
+    errors = np.array([means - lows, highs - means])
+    axes.errorbar(places, means, errors, **{"fmt": "o", "markersize": 4, "elinewidth": 1.1} | style)
+
+
+def _ahead(name: str, baseline: str, gains: Sequence[Estimate], metric: str) -> str:
+    """In how many groups a model is the better one."""
+    verdicts = [numbers.verdict(metric, gain) for gain in gains]
+    better = sum((gain.mean > 0) != (metric in LOWER_IS_BETTER) for gain in gains)
+    return (
+        f"{name} is better than {baseline} in {better} of {len(gains)} groups, clearly so in "
+        f"{verdicts.count('better')}, and clearly worse in {verdicts.count('worse')}"
+    )
 
 
 @mpl.rc_context(STYLE)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dccl_tf.metrics import Estimate
+from dccl_tf.report.activity import ActivityGroup
 
 # Metrics of which less is better; of all others more is.
 LOWER_IS_BETTER = ("log_loss/liked", "calibration_error/liked")
@@ -12,15 +13,6 @@ COLUMNS = {
     "next": ("hr@1/neg100", "hr@5/neg100", "hr@10/neg100", "ndcg@5/neg100", "ndcg@10/neg100", "ndcg@10/full"),
     "liked": ("macro_auc/liked", "log_loss/liked"),
 }
-
-
-@dataclass(frozen=True)
-class ActivityGroup:
-    """One of the groups into which users are sorted by activity (Fig. 4)."""
-
-    users: int
-    interactions: float  # median of the group
-    values: dict[str, float]  # model to mean
 
 
 @dataclass(frozen=True)

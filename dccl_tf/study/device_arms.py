@@ -89,6 +89,7 @@ def run_devices(
         if arm.swapped:
             others = np.random.default_rng(config.seed).permutation(len(log.users))
             vectors = Vectors(vectors.theta[others], vectors.gates[others])
+            worth = validation(valid, theirs, vectors)
         models[name] = theirs, vectors
         facts[name] = {
             "floats": theirs.metapatch.length,

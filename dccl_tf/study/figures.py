@@ -7,18 +7,21 @@ from typing import Any
 import numpy as np
 
 from dccl_tf.data.schema import InteractionLog
-from dccl_tf.metrics import by_activity, estimate
-from dccl_tf.report import VectorMap
+from dccl_tf.findings import TAIL
+from dccl_tf.metrics import estimate
+from dccl_tf.report import VectorMap, activity_groups
 from dccl_tf.report.drawing import Drawing
-from dccl_tf.report.plots import vector_map
+from dccl_tf.report.numbers import difference, heading
+from dccl_tf.report.plots import activity, vector_map
 from dccl_tf.run_config import DcclConfig
 from dccl_tf.study import plots
 from dccl_tf.study.cells import Cell, Changes
 from dccl_tf.study.collect import MAIN, Collector
-from dccl_tf.study.markdown import PROTOCOLS, heading, markdown_table
+from dccl_tf.study.markdown import PROTOCOLS, markdown_table, seeds_in_words
 from dccl_tf.study.plans import DEVICES, FAIR, Row
 from dccl_tf.study.settings import RUN_DEFAULTS
 from dccl_tf.study.statistics import BySeed, summary
+from dccl_tf.study.statistics import difference as paired
 
 SLICES = (2, 5, 10)  # rounds into which the second half is cut (Fig. 5)
 
@@ -59,39 +62,23 @@ def _activity(found: Collector, log: InteractionLog) -> Made | None:
     if not all(seeds.values()):
         return None
     values = {name: _over_seeds(each) for name, each in seeds.items()}
-    groups = by_activity(log.lengths, ~np.isnan(sum(values.values())))
+    groups, members = activity_groups(log.lengths, values, FAIR)
     if not groups:
         return Made(f"{PROTOCOLS[found.protocol]}: too few users for groups.")
-    interactions = [float(np.median(log.lengths[group])) for group in groups]
-    means = {name: [float(each[group].mean()) for group in groups] for name, each in values.items()}
-    gains = {name: [estimate((values[name] - values[FAIR])[group]) for group in groups] for name in names[1:]}
-    drawing = plots.gains_by_activity(
-        interactions, (FAIR, means[FAIR]), {name: plots.Gains(means[name], gains[name]) for name in names[1:]}, metric
-    )
-    half = len(groups) // 2
-    halves = {
-        name: [estimate((values[name] - values[FAIR])[np.concatenate(part)]) for part in (groups[:half], groups[half:])]
-        for name in names[1:]
-        if half
-    }
+    drawing = activity(groups, metric)
     text = (
-        f"**{PROTOCOLS[found.protocol]}**: {len(groups)} groups of about {len(groups[-1])} users. {drawing.description}"
+        f"**{PROTOCOLS[found.protocol]}**: {len(groups)} groups of about {groups[-1].users} users. "
+        f"{drawing.description}"
     )
-    if halves:
+    if half := len(members) // 2:
+        halves = [np.concatenate(part) for part in (members[:half], members[half:])]
         rows = [
-            [name, *(f"{100 * one.mean:+.2f} [{100 * one.low:+.2f}, {100 * one.high:+.2f}]" for one in each)]
-            for name, each in halves.items()
+            [name, *(difference(metric, estimate((values[name] - values[FAIR])[half])) for half in halves)]
+            for name in names[1:]
         ]
         header = [f"gain of {heading(metric)} over {FAIR}", "more active half", "less active half"]
         text += "\n\n" + markdown_table(header, rows)
-    data = {
-        "users": [len(group) for group in groups],
-        "interactions": interactions,
-        "values": means,
-        "gains": {name: [asdict(one) for one in each] for name, each in gains.items()},
-        "seeds": sorted(seeds[FAIR]),
-    }
-    return Made(text, drawing, data)
+    return Made(text, drawing, {"groups": [asdict(group) for group in groups], "seeds": sorted(seeds[FAIR])})
 
 
 def _in_rounds(count: int) -> Changes:
@@ -101,46 +88,52 @@ def _in_rounds(count: int) -> Changes:
 def _rounds(found: Collector, log: InteractionLog) -> Made | None:
     """Fig. 5: a metric after each round."""
     metric = MAIN[found.protocol]
-    curves: dict[int, dict[str, list[tuple[float, float]]]] = {}
-    for count in SLICES:
-        curve: dict[str, list[tuple[float, float]]] = {}
-        for name in (FAIR, DEVICES):
-            for number in range(1, count + 1):
-                row = Row("", "rounds", f"round {number}: {name}", _in_rounds(count))
-                if values := found.by_user(row, metric):
-                    point = summary(values)
-                    curve.setdefault(name, []).append((point.mean, point.spread or 0.0))
-        if len(curve) == 2:
-            curves[count] = curve
+    curves = {count: curve for count in SLICES if (curve := _curve(found, count, metric))}
     if not curves:
         return None
     drawing = plots.rounds(curves, metric)
-    rows = [
-        [f"{count} rounds", *(f"{100 * curve[name][at][0]:.2f}" for at in (0, -1) for name in (FAIR, DEVICES))]
-        for count, curve in curves.items()
-    ]
-    header = ["", *(f"{name}, {when} round" for when in ("first", "last") for name in (FAIR, DEVICES))]
+    rows = []
+    for count, curve in curves.items():
+        means = [f"{100 * curve.values[name][at].mean:.2f}" for at in (0, -1) for name in (FAIR, DEVICES)]
+        gains = [difference(metric, curve.gains[at].as_estimate()) for at in (0, -1)]
+        rows.append([f"{count} rounds", *means[:2], gains[0], *means[2:], gains[1]])
+    header = ["", *(f"{name}, {when} round" for when in ("first", "last") for name in (FAIR, DEVICES, "gain"))]
+    seeds = next(iter(curves.values())).gains[0].seeds
     text = (
-        f"**{PROTOCOLS[found.protocol]}**, {heading(metric)}, with {DcclConfig.item_width} floats an item:\n\n"
-        + markdown_table(header, rows)
+        f"**{PROTOCOLS[found.protocol]}**, {heading(metric)}, {seeds_in_words(seeds)}, with {DcclConfig.item_width} "
+        f"floats an item:\n\n" + markdown_table(header, rows)
     )
-    return Made(text, drawing, {"metric": metric, "curves": curves})
+    return Made(text, drawing, {"metric": metric, "curves": {n: asdict(curve) for n, curve in curves.items()}})
+
+
+def _curve(found: Collector, count: int, metric: str) -> plots.Rounds | None:
+    """Both models after each of `count` rounds; None unless all of them are done."""
+    numbers = range(1, count + 1)
+    by_user = {
+        name: [found.by_user(Row("", "rounds", f"round {n}: {name}", _in_rounds(count)), metric) for n in numbers]
+        for name in (FAIR, DEVICES)
+    }
+    if not all(all(each) for each in by_user.values()):
+        return None
+    values = {name: [summary(one) for one in each] for name, each in by_user.items()}
+    gains = [paired(ours, theirs) for ours, theirs in zip(by_user[DEVICES], by_user[FAIR], strict=True)]
+    return plots.Rounds(values, gains)
 
 
 def _case(found: Collector, log: InteractionLog) -> Made | None:
     """Fig. 6: one long-tail user."""
-    case = _fact(found, "case")
+    seed, case = _fact(found, "case")
     if not case:
         return None
     tops = case["top"]
     rows = [[str(place + 1), *(_marked(top[place], case["held_out"]) for top in tops.values())] for place in range(5)]
     text = (
-        f"{case['user'].capitalize()}, {case['interactions']} interactions, of the least active tenth: the one among "
-        "200 of them whose held-out item DCCL-e ranks best, so this shows what can happen, not what does as a rule.\n\n"
-        f"Last five: {'; '.join(case['history'])}. Held out: **{case['held_out']}**. Best five of all items:\n\n"
-        + markdown_table(["", *tops], rows)
+        f"{case['user'][:1].upper()}{case['user'][1:]}, {case['interactions']} interactions, of the least active "
+        f"tenth: the one among up to {TAIL} of them whose held-out item DCCL-e ranks best (seed {seed}), so this shows "
+        f"what can happen, not what does as a rule.\n\nLast five: {'; '.join(case['history'])}. Held out: "
+        f"**{case['held_out']}**. Best five of all items:\n\n" + markdown_table(["", *tops], rows)
     )
-    return Made(text, data={"case": case})
+    return Made(text, data={"case": case, "seed": seed})
 
 
 def _map(found: Collector, log: InteractionLog) -> Made | None:
@@ -192,10 +185,10 @@ def _over_seeds(values: BySeed) -> np.ndarray:
     return np.mean(list(values.values()), axis=0, dtype=np.float64)
 
 
-def _fact(found: Collector, name: str) -> Any:
-    """Of the first seed that has it."""
-    facts = (judged.facts.get(name) for judged in found.results(_DCCL).values())
-    return next((fact for fact in facts if fact), None)
+def _fact(found: Collector, name: str) -> tuple[int, Any]:
+    """The first seed that has it, and what it has; None if no seed has it."""
+    facts = ((seed, judged.facts.get(name)) for seed, judged in found.results(_DCCL).items())
+    return next(((seed, fact) for seed, fact in facts if fact), (0, None))
 
 
 def _marked(item: str, held_out: str) -> str:

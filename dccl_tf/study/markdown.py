@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from dccl_tf.report.numbers import difference, scale, verdict
+from dccl_tf.report.numbers import difference, heading, scale
 from dccl_tf.report.results import LOWER_IS_BETTER
 from dccl_tf.study import paper
 from dccl_tf.study.collect import Table
@@ -35,19 +35,6 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def heading(metric: str) -> str:
-    """A metric's name for people, with what is better where less is."""
-    name, _, protocol = metric.partition("/")
-    words = {
-        "macro_auc": "macro-AUC",
-        "group_auc": "group AUC",
-        "log_loss": "log loss",
-        "calibration_error": "calibration error",
-    }
-    words = words.get(name, name.upper())
-    return words + (" (full)" if protocol == "full" else "") + (" ↓" if metric in LOWER_IS_BETTER else "")
-
-
 def cell(metric: str, found: Summary | None) -> str:
     """Mean and spread over seeds."""
     if found is None:
@@ -62,7 +49,7 @@ def _means(plan: Plan, dataset: str, table: Table) -> str:
     several = len(_seeds_of_rows(table)) > 1
     rows = []
     for label, found in table.rows.items():
-        row = [f"{label} ({_words(next(iter(found.values())).seeds)})" if several else label]
+        row = [f"{label} ({seeds_in_words(next(iter(found.values())).seeds)})" if several else label]
         for metric in table.metrics:
             text = cell(metric, found.get(metric))
             text = f"**{text}**" if label in best[metric] else text
@@ -90,14 +77,14 @@ def _differences(table: Table) -> str:
         [f"{ours} against {other}", *(_gain(metric, found.get(metric)) for metric in metrics)]
         for (ours, other), found in table.differences.items()
     ]
-    return "Paired differences:\n\n" + markdown_table(["", *map(heading, metrics)], rows)
+    return "Paired differences, bold where clear:\n\n" + markdown_table(["", *map(heading, metrics)], rows)
 
 
 def _gain(metric: str, found: Difference | None) -> str:
     if found is None:
         return ""
     text = difference(metric, found.as_estimate())
-    if verdict(metric, found.as_estimate()) in ("better", "worse"):
+    if found.clear:
         text = f"**{text}**"
     return text if found.relative is None else f"{text} ({100 * found.relative:+.2f}%)"
 
@@ -117,9 +104,10 @@ def _seeds(table: Table) -> str:
     """Over what the figures are: said once where all rows agree."""
     of_rows = _seeds_of_rows(table)
     users = max(found.users for row in table.rows.values() for found in row.values())
-    words = (
-        _words(*of_rows) if len(of_rows) == 1 else f"{min(map(len, of_rows))} to {max(map(len, of_rows))} seeds a row"
-    )
+    if len(of_rows) == 1:
+        words = seeds_in_words(*of_rows)
+    else:
+        words = f"{min(map(len, of_rows))} to {max(map(len, of_rows))} seeds a row"
     return f"{words}, {users:,} users"
 
 
@@ -127,5 +115,6 @@ def _seeds_of_rows(table: Table) -> set[tuple[int, ...]]:
     return {next(iter(row.values())).seeds for row in table.rows.values()}
 
 
-def _words(seeds: Sequence[int]) -> str:
+def seeds_in_words(seeds: Sequence[int]) -> str:
+    """How many, or which one."""
     return f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"

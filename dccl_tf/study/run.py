@@ -105,7 +105,8 @@ class Study:
           about: what every file of results tells beside the figures: command, versions.
 
         Returns:
-          The files of results; a plan of which nothing is done writes none, nor does one whose file holds more seeds.
+          The files of results; a plan of which nothing is done writes none, nor does one whose file holds what this
+          study does not have: other data, seeds or cells.
         """
         collector_of = {name: Collector(self.dataset, name, self.seeds, self.load) for name in PROTOCOLS}
         written = []
@@ -115,11 +116,8 @@ class Study:
             done = [cell for cell in plan.cells(self.dataset, PROTOCOLS, self.seeds) if self.is_done(cell)]
             if not done:
                 continue
-            if more := sorted(_seeds_in(path) - set(self.seeds)):
-                logging.warning(
-                    "%s is left as it is: it holds seeds %s, too; name all of them, or delete it",
-                    path, ", ".join(map(str, more)),
-                )  # fmt: skip
+            if reason := self._kept_as_it_is(path, done):
+                logging.warning("%s is left as it is: %s, or delete it", path, reason)
                 continue
             asked = {*self.protocols, *(cell.protocol for cell in done)}  # the page keeps what was done before
             collectors = [collector for name, collector in collector_of.items() if name in asked]
@@ -131,7 +129,8 @@ class Study:
                 if not data:  # this protocol has nothing to show in it
                     continue
             today = date.today().isoformat()
-            found = {"title": plan.title, "dataset": self.dataset, "source": log.source, "date": today}
+            found = {"title": plan.title, "dataset": self.dataset, "data": self.identity}
+            found |= {"source": log.source, "date": today}
             path.parent.mkdir(parents=True, exist_ok=True)
             found |= self._made_of(done) | {"protocols": data} | about
             write_text(path, json.dumps(jsonable(found), indent=1, ensure_ascii=False) + "\n")
@@ -140,6 +139,18 @@ class Study:
             write_section(page, f"{plan.name} {self.dataset}", title, body, order=_order)
             written.append(path)
         return written
+
+    def _kept_as_it_is(self, path: Path, done: list[Cell]) -> str:
+        """What an older file of results holds that a new one would not, and what to do; empty if nothing."""
+        if not path.exists():
+            return ""
+        before = json.loads(path.read_text())
+        if before.get("data", self.identity) != self.identity:
+            return "it is of other data; write elsewhere, with --output_dir"
+        more = sorted({one["cell"] for one in before["cells"]} - {str(cell) for cell in done})
+        if not more:
+            return ""
+        return f"it holds {len(more)} cells that are not done here, such as {more[0]!r}; name and do them, too"
 
     def _made_of(self, done: list[Cell]) -> dict[str, Any]:
         told = {cell: self._folder.told(cell, self._settings(cell)) for cell in done}
@@ -181,13 +192,6 @@ class Study:
 
     def _path(self, cell: Cell) -> Path:
         return self._folder.path(cell, self._settings(cell))
-
-
-def _seeds_in(path: Path) -> set[int]:
-    """Of the cells that a file of results was made of."""
-    if not path.exists():
-        return set()
-    return {int(one["cell"].rpartition(" seed ")[2]) for one in json.loads(path.read_text())["cells"]}
 
 
 def _order(section: str) -> tuple[Any, ...]:

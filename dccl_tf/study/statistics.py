@@ -1,13 +1,15 @@
 """From one value a user and a seed to what a page may claim.
 
 Two things vary, and each is shown by itself: which seed trained the model (the spread, a standard deviation over
-seeds), and which users it was judged on (the interval, a bootstrap over users of their values averaged over seeds).
+seeds), and which users it was judged on (the interval, a bootstrap over users of their values averaged over seeds). A
+difference is clear if neither can explain it.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import t as student
 
 from dccl_tf.metrics import Estimate, estimate
 
@@ -31,6 +33,17 @@ class Difference(Summary):
     """A paired difference of two models: the same users and the same seeds."""
 
     relative: float | None  # share of the other model's mean by which the mean differs; None if that mean is 0
+
+    @property
+    def clear(self) -> bool:
+        """The interval over users excludes 0, and so does that over seeds (95%, Student's t), where there are several:
+        a run with another seed would hardly have another sign."""
+        if not (self.low > 0 or self.high < 0):
+            return False
+        if self.spread is None:
+            return True
+        count = len(self.seeds)
+        return bool(abs(self.mean) > student.ppf(0.975, count - 1) * self.spread / np.sqrt(count))
 
     def as_estimate(self) -> Estimate:
         return Estimate(self.mean, self.low, self.high, self.users, 0)

@@ -5,19 +5,35 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from dccl_tf.metrics import Estimate
 from dccl_tf.report import plots
+from dccl_tf.report.activity import ActivityGroup
 from dccl_tf.report.drawing import COLOURS, INK, OTHER, Drawing, standalone
-from dccl_tf.report.results import ActivityGroup, VectorMap
+from dccl_tf.report.results import VectorMap
 
 
 def vector_map(*categories: str) -> VectorMap:
     return VectorMap([[float(i), 0.0] for i in range(len(categories))], list(categories), 0.5, 0.25)
 
 
-def test_activity_counts_the_groups_that_gain():
-    groups = [ActivityGroup(20, 30.0, {"a": 0.6, "b": other}) for other in (0.5, 0.6, 0.7)]
-    # 0.6 is above 0.5 alone
-    assert plots.activity(groups, "a", "b", "macro_auc/liked").description.startswith("a is above b in 1 of 3 groups")
+def said_of(metric: str) -> str:
+    """What is said of a model that gains 0.1 clearly, 0.1 by chance, and loses 0.1 clearly."""
+    bounds = ((0.1, 0.05, 0.2), (0.1, -0.1, 0.2), (-0.1, -0.2, -0.05))
+    gains = [Estimate(mean, low, high, 20, 0) for mean, low, high in bounds]
+    groups = [ActivityGroup(20, 9.0, {"base": 0.5, "m": 0.5 + gain.mean}, {"m": gain}) for gain in gains]
+    drawing = plots.activity(groups, metric)
+    ElementTree.fromstring(standalone(drawing))
+    return drawing.description
+
+
+def test_activity_counts_the_groups_that_gain_and_those_that_do_clearly():
+    text = "m is better than base in 2 of 3 groups, clearly so in 1, and clearly worse in 1."
+    assert said_of("macro_auc/liked") == f"macro-AUC in groups of users by activity: {text}"
+
+
+def test_activity_knows_where_less_is_better():
+    text = "m is better than base in 1 of 3 groups, clearly so in 1, and clearly worse in 1."
+    assert said_of("log_loss/liked") == f"log loss ↓ in groups of users by activity: {text}"
 
 
 def test_curves_name_first_and_last_loss():

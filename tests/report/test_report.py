@@ -32,7 +32,10 @@ def results() -> Results:
         baseline="DIN, same data",
         differences={"DIN": rows["DIN"]},
         metric="macro_auc/liked",
-        activity=[ActivityGroup(25, 40.0 - i, {"DIN": 0.6, "DCCL-e": 0.6 + i / 100}) for i in range(3)],
+        activity=[
+            ActivityGroup(25, 40.0 - i, {"DIN, same data": 0.6, "DCCL-m": 0.6 + i / 100}, {"DCCL-m": estimate(i / 100)})
+            for i in range(3)
+        ],
         vectors=VectorMap([[0.0, 1.0], [2.0, 3.0]], ["Drama", "<script>"], 0.5, 0.25),
         case=Case("user 7", 12, ["A & B"], "C", {"DIN": ["D"]}),
         curves={"pretrain": {"loss": [0.6, 0.5], "validation": []}},

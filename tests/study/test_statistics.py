@@ -68,6 +68,24 @@ def test_a_difference_counts_users_whom_both_count():
     assert found.relative == pytest.approx(0.5 / 0.5)
 
 
+def gain(*of_seeds):
+    """The difference of models whose every user gains as much, by seed."""
+    return difference(by_seed(*([value, value] for value in of_seeds)), by_seed(*([0, 0] for _ in of_seeds)))
+
+
+def test_a_gain_that_another_seed_could_turn_round_is_not_clear():
+    # 0 and 2: mean 1, spread sqrt(2), half-width 12.71 * sqrt(2) / sqrt(2) = 12.71 (Student's t, 1 degree of freedom).
+    assert not gain(0.0, 2.0).clear
+    assert gain(0.0, 2.0).low == 1.0  # users alone would have said so
+    # 0.95 and 1.05: spread 0.0707, half-width 12.71 * 0.05 = 0.64, less than the mean of 1.
+    assert gain(0.95, 1.05).clear
+
+
+def test_one_seed_is_clear_by_its_users_alone():
+    assert gain(1.0).clear
+    assert not difference(by_seed([-1, 2]), by_seed([0, 0])).clear
+
+
 def test_no_seed_in_common_is_refused():
     with pytest.raises(ValueError, match=r"expected a seed in common, got \[0\] and \[1\]"):
         difference({0: np.array([1.0])}, {1: np.array([1.0])})

@@ -120,7 +120,31 @@ def test_a_page_of_more_seeds_is_left_as_it_is(tmp_path, caplog):
     before = path.read_text()
     assert study(tmp_path, (1,)).write([PLAN], LOG, {}) == []
     assert path.read_text() == before
-    assert "holds seeds 0, too" in caplog.text
+    assert "it holds 2 cells that are not done here, such as 'toy next job seed 0'" in caplog.text
+
+
+def test_a_page_of_cells_that_are_not_done_here_is_left_as_it_is(tmp_path, caplog):
+    """As with another work_dir, or where a default has changed since: rows would vanish."""
+    made = study(tmp_path)
+    made.run(made.cells([PLAN]), Job())
+    (path,) = made.write([PLAN], LOG, {})
+    other = replace(made, folder=tmp_path / "other")
+    other.run(other.cells([PLAN])[:3], Job())
+    assert other.write([PLAN], LOG, {}) == []
+    assert "1 cells that are not done here" in caplog.text
+    assert json.loads(path.read_text())["protocols"]["next"]["rows"].keys() == {"A", "B"}
+
+
+def test_a_page_of_another_log_by_the_same_name_is_left_as_it_is(tmp_path, caplog):
+    made = study(tmp_path)
+    made.run(made.cells([PLAN]), Job())
+    (path,) = made.write([PLAN], LOG, {})
+    before = path.read_text()
+    other = replace(made, identity="filtered in another way")
+    other.run(other.cells([PLAN]), Job())
+    assert other.write([PLAN], LOG, {}) == []
+    assert path.read_text() == before
+    assert "it is of other data" in caplog.text
 
 
 def test_a_cell_comes_back_as_it_was_saved(tmp_path):
