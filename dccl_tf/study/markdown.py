@@ -19,9 +19,6 @@ def table_section(plan: Plan, dataset: str, tables: Iterable[Table]) -> str:
     """A plan's tables as the body of a section of the page."""
     parts = [plan.note] if plan.note else []
     for table in tables:
-        if not table.rows:
-            parts.append(f"**{PROTOCOLS[table.protocol]}**: nothing is done yet.")
-            continue
         parts.append(f"**{PROTOCOLS[table.protocol]}**, {_seeds(table)}")
         parts.append(_means(plan, dataset, table))
         if table.differences:

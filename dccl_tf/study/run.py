@@ -97,7 +97,7 @@ class Study:
         return failed
 
     def write(self, plans: Iterable[Plan | FigurePlan], log: InteractionLog, about: dict[str, Any]) -> list[Path]:
-        """Writes results and sections of the page from the cells that are done, those of other protocols too.
+        """Writes results and sections of the page from the cells that are done, under whatever protocol.
 
         Args:
           plans: tables and figures.
@@ -108,7 +108,7 @@ class Study:
           The files of results; a plan of which nothing is done writes none, nor does one whose file holds what this
           study does not have: other data, seeds or cells.
         """
-        collector_of = {name: Collector(self.dataset, name, self.seeds, self.load) for name in PROTOCOLS}
+        collectors = [Collector(self.dataset, name, self.seeds, self.load) for name in PROTOCOLS]
         written = []
         for plan in plans:
             name = f"{plan.name}-{self.dataset}"
@@ -119,15 +119,12 @@ class Study:
             if reason := self._kept_as_it_is(path, done):
                 logging.warning("%s is left as it is: %s, or delete it", path, reason)
                 continue
-            asked = {*self.protocols, *(cell.protocol for cell in done)}  # the page keeps what was done before
-            collectors = [collector for name, collector in collector_of.items() if name in asked]
             if isinstance(plan, Plan):
-                tables = [collector.table(plan) for collector in collectors]
-                body, data = table_section(plan, self.dataset, tables), {t.protocol: _as_json(t) for t in tables}
+                body, data = self._tables(plan, collectors)
             else:
                 body, data = self._figure(plan, collectors, log)
-                if not data:  # this protocol has nothing to show in it
-                    continue
+            if not data:  # such as a default without a variation beside it
+                continue
             today = date.today().isoformat()
             found = {"title": plan.title, "dataset": self.dataset, "data": self.identity}
             found |= {"source": log.source, "date": today}
@@ -147,7 +144,8 @@ class Study:
         before = json.loads(path.read_text())
         if before.get("data", self.identity) != self.identity:
             return "it is of other data; write elsewhere, with --output_dir"
-        more = sorted({one["cell"] for one in before["cells"]} - {str(cell) for cell in done})
+        here = {self._file(cell) for cell in done}
+        more = [one["cell"] for one in before["cells"] if one["file"] not in here]
         if not more:
             return ""
         return f"it holds {len(more)} cells that are not done here, such as {more[0]!r}; name and do them, too"
@@ -155,7 +153,10 @@ class Study:
     def _made_of(self, done: list[Cell]) -> dict[str, Any]:
         told = {cell: self._folder.told(cell, self._settings(cell)) for cell in done}
         return {
-            "cells": [{key: one[key] for key in _ABOUT_A_CELL if key in one} for one in told.values()],
+            "cells": [
+                {"file": self._file(cell)} | {key: one[key] for key in _ABOUT_A_CELL if key in one}
+                for cell, one in told.items()
+            ],
             # Of one cell of each kind: the others differ by the seed and by what their names say.
             "settings": {f"{cell.protocol} {cell.job}": one["settings"] for cell, one in reversed(told.items())},
         }
@@ -166,6 +167,10 @@ class Study:
         if not self._folder.is_done(cell, settings):
             return None
         return self._folder.load(cell, settings)
+
+    def _tables(self, plan: Plan, collectors: list[Collector]) -> tuple[str, dict[str, Any]]:
+        tables = [table for one in collectors if (table := one.table(plan)).compares(plan)]
+        return table_section(plan, self.dataset, tables), {table.protocol: _as_json(table) for table in tables}
 
     def _figure(self, plan: FigurePlan, collectors: list[Collector], log: InteractionLog) -> tuple[str, dict[str, Any]]:
         parts, data = [], {}
@@ -192,6 +197,10 @@ class Study:
 
     def _path(self, cell: Cell) -> Path:
         return self._folder.path(cell, self._settings(cell))
+
+    def _file(self, cell: Cell) -> str:
+        """A cell's result in the study's folder."""
+        return self._path(cell).relative_to(self.folder).as_posix()
 
 
 def _order(section: str) -> tuple[Any, ...]:

@@ -33,7 +33,8 @@ class Job:
             raise KeyboardInterrupt
         self.done.append(cell)
         name, value = ("model a", 0.2) if cell.job == "job" else ("model b", 0.3)
-        return Judged({name: {"ndcg@10/neg100": np.full(3, value + 0.1 * cell.seed)}})
+        metric = "ndcg@10/neg100" if cell.protocol == "next" else "macro_auc/liked"
+        return Judged({name: {metric: np.full(3, value + 0.1 * cell.seed)}})
 
 
 def study(folder: Path, seeds: tuple[int, ...] = (0, 1), **settings) -> Study:
@@ -211,6 +212,12 @@ def test_what_another_protocol_has_done_stays_on_the_page(tmp_path):
         "next",
         "liked",
     }
+
+
+def test_a_default_without_a_variation_beside_it_is_no_table(tmp_path):
+    made = study(tmp_path)
+    made.run(made.cells([PLAN])[:1], Job())  # A alone
+    assert made.write([PLAN], LOG, {}) == []
 
 
 def test_a_plan_of_which_nothing_is_done_writes_nothing(tmp_path):
