@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -41,17 +42,19 @@ class Keeper:
         optimizer: keras.optimizers.Optimizer,
         average: WeightAverage | None,
         folder: Path | None,
+        settings: dict[str, Any],
     ) -> None:
         """Goes on from what lies in `folder`.
 
         Raises:
-          ValueError: what lies there is of another model; or this worker found another epoch there than the chief.
+          ValueError: what lies there is of another model or was trained by other `settings`; or this worker found
+            another epoch there than the chief.
         """
         strategy = tf.distribute.get_strategy()
         self._variables = [variable.value for variable in variables]
         self._average = average
         self._best = [tf.Variable(variable, trainable=False) for variable in self._variables]
-        self._state = _Told()
+        self._state = _Told(settings)
         state = {f"state{i}": variable.value for i, variable in enumerate([*model.variables, *optimizer.variables])}
         state |= {f"best{i}": variable for i, variable in enumerate(self._best)}
         state |= {f"average{i}": variable for i, variable in enumerate(average.values if average else ())}
@@ -62,11 +65,17 @@ class Keeper:
         if self._manager and (newest := self._manager.latest_checkpoint):
             try:
                 checkpoint.restore(newest).assert_existing_objects_matched()
-            except (AssertionError, ValueError, tf.errors.OpError) as error:
+            except (AssertionError, ValueError, KeyError, tf.errors.OpError) as error:
                 raise ValueError(
                     f"checkpoint_dir: expected the state of this model and version in {newest}, got another "
                     f"({str(error).splitlines()[0]}); delete the folder, or give another"
                 ) from error
+        told = self._state.settings
+        if other := [name for name in settings if told.get(name) != settings[name]]:
+            raise ValueError(
+                f"checkpoint_dir: expected a training with {other[0]} {settings[other[0]]} in {folder}, got one with "
+                f"{told.get(other[0])}; delete the folder, or give another"
+            )
         found, chief = len(self.history.loss), int(of_chief(strategy, len(self.history.loss)))
         if found != chief:
             raise ValueError(
@@ -93,8 +102,14 @@ class Keeper:
     def save(self) -> None:
         """Writes all state, with the variables as they train."""
         if self._manager and self._writes:
-            with quiet():
-                self._manager.save()
+            try:
+                with quiet():
+                    self._manager.save()
+            except tf.errors.OpError as error:
+                raise OSError(
+                    f"checkpoint_dir: {self._manager.directory} cannot be written ({error.message}); free space there "
+                    "and start again, and the training goes on from the last epoch that was saved"
+                ) from error
 
     def restore_best(self) -> None:
         for best, variable in zip(self._best, self._variables, strict=True):
@@ -102,13 +117,14 @@ class Keeper:
 
 
 class _Told(tf.train.experimental.PythonState):
-    """The history as text in a checkpoint; a variable of text cannot be sent among workers."""
+    """History and settings as text in a checkpoint; a variable of text cannot be sent among workers."""
 
-    def __init__(self) -> None:
-        self.history = History()
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.history, self.settings = History(), settings
 
     def serialize(self) -> str:
-        return json.dumps(asdict(self.history))
+        return json.dumps({"history": asdict(self.history), "settings": self.settings})
 
     def deserialize(self, string_value: bytes) -> None:
-        self.history = History(**json.loads(string_value))
+        told = json.loads(string_value)
+        self.history, self.settings = History(**told["history"]), told["settings"]

@@ -74,7 +74,7 @@ class MetaPatch(keras.layers.Layer):
         junctions = tuple(junctions) if junctions is not None else (True,) * len(widths)
         if not len(widths) == len(bottlenecks) == len(junctions):
             raise ValueError(
-                f"bottlenecks, junctions: expected {len(widths)} values, one for each junction, "
+                f"bottlenecks, junctions: expected {len(widths)} values, one a junction of `hidden`'s layers, "
                 f"got {len(bottlenecks)} and {len(junctions)}"
             )
         at_least_one(length=length)

@@ -81,18 +81,24 @@ def learn_basis(
       **options: as in `trainer.fit`.
 
     Raises:
-      ValueError: the teachers' vectors are of another length than K: U maps K floats to K.
+      ValueError: a teacher is made of `cloud` itself, or see `check_lengths`.
     """
+    refuse_own_student(teachers, cloud)
+    check_lengths(teachers, cloud)
+    model = BasisLearner(cloud, users=len(data.log.users) if simulate else 0)
+    variables = [*cloud.metapatch.trainable_variables, *cloud.encoder.trainable_variables, *model.trainable_offsets]
+    loss = basis_loss(model, teachers, beta, pull / data.samples_of_users())
+    return fit(model, variables, loss, data, config, steps=data.steps, **{"name": "basis"} | options)
+
+
+def check_lengths(teachers: PersonalModels | None, cloud: CloudModel) -> None:
+    """Raises ValueError if the teachers' vectors are of another length than K: U maps K floats to K."""
     if teachers and any(taught.metapatch.length != cloud.metapatch.length for taught in teachers.clouds):
         lengths = sorted({taught.metapatch.length for taught in teachers.clouds})
         raise ValueError(
             f"teachers: expected vectors of the student's {cloud.metapatch.length} floats, got {lengths}; "
             "learn anew (rehearsal), which asks for no length"
         )
-    model = BasisLearner(cloud, users=len(data.log.users) if simulate else 0)
-    variables = [*cloud.metapatch.trainable_variables, *cloud.encoder.trainable_variables, *model.trainable_offsets]
-    loss = basis_loss(model, teachers, beta, pull / data.samples_of_users())
-    return fit(model, variables, loss, data, config, steps=data.steps, **{"name": "basis"} | options)
 
 
 class BasisLearner(keras.Model):

@@ -16,6 +16,7 @@ At the end (`learn_jointly`) the fleet finds the vectors that devices will find 
 models teach f and the personal models by the same loss: MoMoDistill with teachers in the very basis that ships.
 """
 
+import math
 from functools import partial
 from typing import Unpack
 
@@ -117,9 +118,14 @@ def learn_jointly(
     options |= {"name": f"{options['name']}-closing", "validate": both}
     if options.get("checkpoint_dir"):
         options["checkpoint_dir"] /= "closing"
-    closing = rehearse(model, data, config.closing, pull=config.offset_pull, **settings, **options)
-    if max(closing.validation) <= worth:
-        logging.info("%s: worth %.4f before and %.4f after, left out", options["name"], worth, max(closing.validation))
+    try:
+        closing = rehearse(model, data, config.closing, pull=config.offset_pull, **settings, **options)
+        after = max(closing.validation)
+    except FloatingPointError as error:
+        logging.warning("%s", error)
+        after = -math.inf
+    if after <= worth:
+        logging.info("%s: worth %.4f before and %.4f after, left out", options["name"], worth, after)
         model.set_weights(before)
     return history
 

@@ -191,7 +191,8 @@ class _Run:
             return self.rehearse(Span(self.split.pretrain.start, span.stop), name, teachers)
         middle = np.clip(span.stop - newest, span.start, None)
         older, newer = Span(span.start, middle), Span(middle, span.stop)
-        cloud = self.trained(cloud, older, f"{name}-older", settings, teachers)
+        if older.lengths.any():  # a short round may be all that devices hold out
+            cloud = self.trained(cloud, older, f"{name}-older", settings, teachers)
         if devices:
             cloud = self.with_basis(cloud, newer, f"{name}-basis", teachers)
         return self.trained(cloud, newer, name, config.incremental, teachers)

@@ -6,7 +6,7 @@
 import math
 from dataclasses import dataclass, field, replace
 
-from dccl_tf.arguments import at_least_one
+from dccl_tf.arguments import a_share, at_least_one
 from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.batches import best_positions
 from dccl_tf.data.schema import InteractionLog, Span, Split
@@ -15,6 +15,7 @@ from dccl_tf.evaluate import Evaluator, LikedEvaluator, NextEvaluator
 from dccl_tf.fleet import FleetConfig
 from dccl_tf.trainer import TrainConfig
 from dccl_tf.training_data import TrainingData, candidates_of
+from device_runtime.interpreter.providers import MODULES
 from protos import dccl_pb2
 
 # How DIN learns best of a few settings each on MovieLens-1M's validation, with and without vectors beside it, at the
@@ -79,6 +80,9 @@ class DcclConfig:
     def __post_init__(self) -> None:
         if self.protocol not in ("next", "liked"):
             raise ValueError(f"protocol: expected 'next' or 'liked', got {self.protocol!r}")
+        at_least_one(rounds=self.rounds, batch_positions=self.batch_positions, negatives=self.negatives)
+        at_least_one(metapatch_length=self.metapatch_length, history_length=self.history_length)
+        a_share(dropout=self.dropout)
         if self.pretraining is None:
             object.__setattr__(self, "pretraining", DIN_TRAINING[self.protocol])
         if self.closing is None:
@@ -97,7 +101,11 @@ class DcclConfig:
             raise ValueError(f"memory: expected 'all' or 'rounds', got {self.memory!r}")
         if self.after_upgrade not in (None, "rebase", "keep", "reset"):
             raise ValueError(f"after_upgrade: expected 'rebase', 'keep', 'reset' or None, got {self.after_upgrade!r}")
-        if not 0.0 < self.upload_share <= 1.0 or self.upload_noise < 0:
+        if self.precision not in ("float32", "float16"):
+            raise ValueError(f"precision: expected 'float32' or 'float16', got {self.precision!r}")
+        if self.runtime not in ("auto", *MODULES):
+            raise ValueError(f"runtime: expected one of auto, {', '.join(MODULES)}, got {self.runtime!r}")
+        if not (0.0 < self.upload_share <= 1.0 and 0.0 <= self.upload_noise < math.inf):
             raise ValueError(
                 "upload_share, upload_noise: expected a share in (0, 1] and 0 or more, "
                 f"got {self.upload_share} and {self.upload_noise}"
@@ -109,7 +117,6 @@ class DcclConfig:
                 raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}")
         if not any(self.junctions):
             raise ValueError(f"junctions: expected a patch at one of them at least, got {self.junctions}")
-        at_least_one(rounds=self.rounds, batch_positions=self.batch_positions)
         if self.positions is not None:
             at_least_one(positions=self.positions)
         if self.devices < 0:

@@ -10,7 +10,7 @@ themselves go on training.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypedDict
 
@@ -86,12 +86,13 @@ def fit(
       undecayed: those of `variables` that weight decay leaves alone, such as what has a prior of its own.
       validate: called after each epoch, higher is better; the best epoch's weights, the first of equals, are put back
         at the end.
-      checkpoint_dir: where each epoch is saved, and from where a killed run continues.
+      checkpoint_dir: where each epoch is saved, and from where a killed run of the same settings continues.
       log_dir: where TensorBoard's events go.
       name: of the stage, for the progress bar and the logs.
 
     Raises:
-      ValueError: there is nothing to learn from.
+      ValueError: there is nothing to learn from, or `checkpoint_dir` holds another training.
+      OSError: `checkpoint_dir` cannot be written.
       FloatingPointError: an epoch diverged: its loss, what its last step left, or its validation is not finite; the
         variables are those of the best epoch before.
     """
@@ -108,7 +109,7 @@ def fit(
     if config.averaging:
         average = WeightAverage([variable.value for variable in variables], config.averaging * steps)
     train_step = make_train_step(optimizer, variables, loss, config.jit)
-    keeper = Keeper(model, variables, optimizer, average, checkpoint_dir)
+    keeper = Keeper(model, variables, optimizer, average, checkpoint_dir, asdict(config) | {"steps": steps})
     history = keeper.history
     chief = is_chief(strategy)
     writer = tf.summary.create_file_writer(str(log_dir / name)) if log_dir and chief else None

@@ -27,9 +27,11 @@ from dccl_tf.baselines import changed, evaluators, learn, recipe_for, setting_of
 from dccl_tf.data.schema import InteractionLog, Split
 from dccl_tf.data.storage import log_identity
 from dccl_tf.evaluate import Vectors, validation
+from dccl_tf.files import write_text
 from dccl_tf.progress import progress
 from dccl_tf.rehearsal import Rehearsal, learn_jointly
 from dccl_tf.run_config import DcclConfig
+from dccl_tf.training_data import candidates_of
 
 Space = Mapping[str, Sequence[Any]]
 
@@ -47,7 +49,8 @@ DCCL_SPACE: Space = {
     "weight_decay": (0.1, 0.3, 1.0),
     "dropout": (0.1, 0.2, 0.3),
     "shared": (0.1, 0.3, 1.0),  # weight of f's own loss
-    "pull": (80.0, 160.0, 320.0, 640.0, 1280.0),  # precision of the vectors' prior, in the cloud and on devices
+    # precision of the vectors' prior, in the cloud, and on devices for each row that a click is told from
+    "pull": (80.0, 160.0, 320.0, 640.0, 1280.0),
 }
 
 
@@ -168,7 +171,7 @@ def configured(config: DcclConfig, settings: Mapping[str, Any]) -> DcclConfig:
         dropout=settings["dropout"],
         shared=settings["shared"],
         offset_pull=settings["pull"],
-        fleet=replace(config.fleet, pull=settings["pull"]),
+        fleet=replace(config.fleet, pull=settings["pull"] * candidates_of(config.protocol, config.negatives)),
     )
 
 
@@ -246,5 +249,5 @@ class _TrialFile:
         text = self.path.read_text()
         whole = text[: text.rfind("\n") + 1]
         if whole != text:
-            self.path.write_text(whole)
+            write_text(self.path, whole)
         return [json.loads(line) for line in whole.splitlines()]

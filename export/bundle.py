@@ -106,17 +106,17 @@ def _check_fit(cloud: CloudModel, catalogue: Catalogue, users: Users, protocol: 
     config = cloud.din.config
     if protocol not in ("next", "liked"):
         raise ExportError(f"protocol: expected 'next' or 'liked', got {protocol!r}")
-    if len(catalogue) != config.items:
-        raise ExportError(f"catalogue: expected the model's {config.items} items, got {len(catalogue)}")
-    if not any(cloud.metapatch.junctions):
-        raise ExportError("junctions: expected a patch at one of them at least, got none: there is nothing to train")
-    sizes = tuple(field.size for field in users.fields)
-    if sizes != tuple(config.profile_sizes):
-        raise ExportError(f"users: expected profile fields of {tuple(config.profile_sizes)} values, got {sizes}")
     try:
         cloud.check_made_for(catalogue, users)
     except ValueError as error:
         raise ExportError(str(error)) from error
+    if len(catalogue) != config.items:
+        raise ExportError(f"catalogue: expected the model's {config.items} items, got {len(catalogue)}")
+    sizes = tuple(field.size for field in users.fields)
+    if sizes != tuple(config.profile_sizes):
+        raise ExportError(f"users: expected profile fields of {tuple(config.profile_sizes)} values, got {sizes}")
+    if not any(cloud.metapatch.junctions):
+        raise ExportError("junctions: expected a patch at one of them at least, got none: there is nothing to train")
 
 
 def _vocabulary(catalogue: Catalogue) -> dccl_pb2.Vocabulary:

@@ -212,6 +212,23 @@ def _gradient(subject: Subject) -> Probe:
     return _bounded("gradient equals finite differences", worst, 0.1)
 
 
+def _moves(subject: Subject) -> Probe:
+    """What else changes the vector, or judges with it, against TensorFlow: upgrade, restart, a batch without weight."""
+    empty = np.zeros(subject.sizes.train_batch)
+    calls = [subject.call(name) for name in ("rebase", "get", "set", "get", "evaluate")]
+    calls += [subject.call(name, weights=empty) for name in TRAINERS]
+    calls += [subject.call(name) for name in ("get", "reset", "get")]
+    functions = subject.reference.functions
+    expected = [functions[name](**{k: tf.constant(v) for k, v in inputs.items()}) for name, inputs in calls]
+    answers = yield calls
+    worst = 0.0
+    for found, wanted in zip(answers, expected, strict=True):
+        for name, value in wanted.items():
+            scale = max(1.0, float(np.abs(value).max(initial=0.0)))
+            worst = max(worst, _difference(found[name], value.numpy()) / scale)
+    return _bounded("rebase, set, reset and evaluate equal TensorFlow's", worst, subject.tolerance)
+
+
 def _frozen(subject: Subject) -> Probe:
     """After many steps everything but the vector and its optimiser's state is what it was: model, basis, encoder."""
     probe = [
@@ -236,6 +253,7 @@ PROBES: tuple[Callable[[Subject], Probe], ...] = (
     _steps,
     _repeated,
     _gradient,
+    _moves,
     _frozen,
 )
 

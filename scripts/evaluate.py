@@ -36,6 +36,7 @@ def _run() -> None:
         raise ValueError("checkpoint: expected a .keras file, got none")
     if bool(_STORE.value) != bool(_BUNDLE.value):
         raise ValueError(f"store, bundle: expected both or neither, got {_STORE.value} and {_BUNDLE.value}")
+    flags_model.refuse_idle(flags.FLAGS, ("seed", "split", "rounds"), "an evaluation")
     from dccl_tf import run_config
     from dccl_tf.bundle_models import check_exported_from
     from dccl_tf.metrics import estimate

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Verdict = tuple[str, bool, str]  # what was checked, whether it passed, details
 
-# Of the flags of the cloud's training: those that act here, and those that must be the checkpoint's if they are given.
+# Of the flags of the cloud's training those that act here.
 ACTING = (
     "precision",
     "seed",
@@ -34,7 +34,6 @@ ACTING = (
     "device_learning_rate",
     "device_epochs",
 )
-TOLD = ("metapatch_length", "bottlenecks", "junctions", "history_length", "item_width", "hidden")
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The .keras file of a cloud model (dccl-train-cloud, dccl-run).")
 _OUTPUT = flags.DEFINE_string("output", None, "A new folder, or a new file that ends in .zip.")
@@ -53,6 +52,8 @@ def main(argv: list[str]) -> int:
 
 
 def _run() -> None:
+    if _VERIFY.value and (_CHECKPOINT.value or _OUTPUT.value):
+        raise ValueError("verify: expected it alone, got --checkpoint or --output beside it: nothing is exported then")
     if _VERIFY.value:
         verify(Path(_VERIFY.value))
     elif _CHECKPOINT.value and _OUTPUT.value:
@@ -121,11 +122,13 @@ def _export() -> None:
     from scripts import flags_data, flags_model
 
     values = flags.FLAGS
-    _check_flags(values.flags_by_module_dict()[flags_model.__name__])
+    flags_model.refuse_idle(values, ACTING, "an export")
     log, _ = flags_data.load_log(values)
     cloud = flags_model.load_checkpoint(_CHECKPOINT.value)
     protocol = _PROTOCOL.value or ("liked" if cloud.din.config.history_labels else "next")
     config = flags_model.config_of(values, protocol, cloud, _CHECKPOINT.value)
+    if Path(_OUTPUT.value).exists():
+        raise ValueError(f"output: expected a new folder or zip, got {_OUTPUT.value}, which exists; name another")
     bundle = export_bundle(
         cloud,
         Path(_OUTPUT.value),
@@ -142,15 +145,6 @@ def _export() -> None:
     where = ", ".join(f"{runtime} {version}" for runtime, version in certificate["certified_on"].items())
     print(f"{len(certificate['checks'])} checks passed on {where}")
     print(f"wrote {bundle.path} ({bundle.size:,} bytes), identity {bundle.identity.hex()}")
-
-
-def _check_flags(of_training: list[flags.Flag]) -> None:
-    """Raises ValueError for a flag of the cloud's training, which would change nothing."""
-    for flag in of_training:
-        if flag.present and flag.name not in ACTING + TOLD:
-            device = f"device_{flag.name}"
-            meant = f"; a device's is --{device}" if device in ACTING else ""
-            raise ValueError(f"{flag.name}: expected flags of an export, got one of the cloud's training{meant}")
 
 
 def _identity(path: str) -> bytes:

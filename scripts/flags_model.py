@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections.abc import Collection
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,13 @@ from absl import flags, logging
 
 from scripts import programs  # noqa: F401 (sets TensorFlow's environment)
 
-flags.DEFINE_integer("seed", 0, "Of everything that is left to chance.", lower_bound=0, upper_bound=2**32 - 2)
+flags.DEFINE_integer(
+    "seed",
+    0,
+    "Of all that is left to chance, but the order of rows on a device.",
+    lower_bound=0,
+    upper_bound=2**32 - 2,
+)
 flags.DEFINE_enum("split", "halves", ["halves", "time"], "Phases of each user, or the same moments for all (A.1).")
 flags.DEFINE_integer("rounds", 1, "Rounds between devices and cloud.", lower_bound=1)
 flags.DEFINE_integer("devices", 100, "Devices that run for real, each round; the fleet simulates all.", lower_bound=0)
@@ -28,10 +35,12 @@ flags.DEFINE_integer("batch_positions", 1024, "Clicks a batch.", lower_bound=1)
 flags.DEFINE_integer("epochs", None, "Of pretraining, at most; by default the protocol's.", lower_bound=1)
 flags.DEFINE_float("learning_rate", None, "Of pretraining; by default the protocol's.")
 flags.DEFINE_float("weight_decay", None, "Of pretraining (AdamW); by default the protocol's.", lower_bound=0.0)
-flags.DEFINE_integer("round_epochs", 10, "Of the cloud's training in each round, at most.", lower_bound=1)
-flags.DEFINE_float("round_learning_rate", 1e-3, "Of the cloud's training in each round.")
-flags.DEFINE_integer("basis_epochs", 3, "Of learning the basis.", lower_bound=1)
-flags.DEFINE_float("basis_learning_rate", 1e-3, "Of learning the basis.")
+flags.DEFINE_integer(
+    "round_epochs", 10, "Of f in each round (progressive) or the fair baseline, at most.", lower_bound=1
+)
+flags.DEFINE_float("round_learning_rate", 1e-3, "Of the same.")
+flags.DEFINE_integer("basis_epochs", 3, "progressive: of learning the basis.", lower_bound=1)
+flags.DEFINE_float("basis_learning_rate", 1e-3, "Of the same.")
 flags.DEFINE_float("beta", 0.1, "Weight of the teachers (Eq. 5 and 7).")
 flags.DEFINE_float("device_learning_rate", 0.01, "Of the vector on a device.")
 flags.DEFINE_integer("device_epochs", 10, "On a device, at most.", lower_bound=1)
@@ -59,6 +68,8 @@ flags.DEFINE_enum("memory", "all", ["all", "rounds"], "What devices train on: th
 flags.DEFINE_float("gate_margin", -0.02, "Held-out log loss that personal must win by; negative: may lose by.")
 flags.DEFINE_enum("device_optimizer", "adam", ["adam", "sgd"], "Of the vector on a device.")
 
+# What a checkpoint decides: flags that must say the same if they are given.
+SIZES = ("metapatch_length", "bottlenecks", "junctions", "history_length", "item_width", "hidden", "dropout")
 # Flags of how devices train, and what a manifest's `training` calls it.
 _DEVICES = {
     "device_optimizer": "optimizer",
@@ -147,7 +158,7 @@ def config_of(values: flags.FlagValues, protocol: str, cloud, path: str):  # noq
       ValueError: a flag asks for another one, or the protocol's samples do not fit the model.
     """
     asked, din, patch = config(values, protocol), cloud.din.config, cloud.metapatch
-    made = {name: getattr(din, name) for name in ("history_length", "item_width", "hidden")}
+    made = {name: getattr(din, name) for name in ("history_length", "item_width", "hidden", "dropout")}
     made |= {"metapatch_length": patch.length, "bottlenecks": patch.bottlenecks, "junctions": patch.junctions}
     for name, own in made.items():
         if values[name].present and getattr(asked, name) != own:
@@ -158,6 +169,21 @@ def config_of(values: flags.FlagValues, protocol: str, cloud, path: str):  # noq
         other = "liked" if din.history_labels else "next"
         raise ValueError(f"protocol: expected {other}, for which {path} was made, got {protocol}")
     return replace(asked, **made)
+
+
+def refuse_idle(values: flags.FlagValues, acting: Collection[str], work: str) -> None:
+    """Raises ValueError for a flag of this module that was given and would change nothing.
+
+    Args:
+      values: of all flags.
+      acting: names of those that matter, beside `SIZES`, which must be the checkpoint's.
+      work: what is done instead of training, for the message.
+    """
+    for flag in values.flags_by_module_dict()[__name__]:
+        if flag.present and flag.name not in (*acting, *SIZES):
+            device = f"device_{flag.name}"
+            meant = f"; a device's is --{device}" if device in acting else ""
+            raise ValueError(f"{flag.name}: expected flags of {work}, got one of the cloud's training{meant}")
 
 
 def _word(value: int | tuple[int, ...]) -> str:

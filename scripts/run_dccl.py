@@ -47,6 +47,7 @@ def _run() -> None:
     from dccl_tf.report import Results, jsonable, results_table, write_report
 
     values = flags.FLAGS
+    _refuse_other_way(values)
     log, oracle = flags_data.load_log(values)
     logging.info("%s", log.source)
     protocols = flags_data.protocols_of(log, _PROTOCOLS.value)
@@ -79,6 +80,17 @@ def _run() -> None:
         page = write_report(results, folder)
         print(f"\n{results_table(results)}\n\nresults: {page} and {page.with_suffix('.json')}")
         print(f"TensorBoard: tensorboard --logdir {folder}")
+
+
+def _refuse_other_way(values: flags.FlagValues) -> None:
+    """Raises ValueError for a flag that only matters to the other way of learning."""
+    other = {
+        "joint": ("basis_epochs", "basis_learning_rate"),
+        "progressive": ("shared", "offset_pull", "closing_beta"),
+    }[values.learning]
+    for name in other:
+        if values[name].present:
+            raise ValueError(f"{name}: changes nothing with --learning={values.learning}; leave it out")
 
 
 def cli() -> None:

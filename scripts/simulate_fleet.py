@@ -40,6 +40,10 @@ _STORE = flags.DEFINE_string("store", "sqlite:///vectors.sqlite", "URL of the ve
 _SEQUENCE = flags.DEFINE_integer(
     "sequence", None, "Number of these uploads; by default the next one that --store has not seen.", lower_bound=1
 )
+_ACTING = (
+    *("seed", "split", "rounds", "memory", "negatives", "batch_positions"),
+    *("device_optimizer", "device_learning_rate", "device_epochs", "pull", "gate_margin"),
+)
 _FILTERS = ("min_user_interactions", "min_item_interactions", "max_user_interactions", "max_users")
 
 
@@ -51,6 +55,7 @@ def main(argv: list[str]) -> int:
 def _run() -> None:
     if not _CHECKPOINT.value or not _BUNDLE.value:
         raise ValueError(f"checkpoint, bundle: expected both, got {_CHECKPOINT.value} and {_BUNDLE.value}")
+    flags_model.refuse_idle(flags.FLAGS, _ACTING, "a fleet")
     from device_runtime import Bundle
 
     vectors = Path(_STORE.value) if _STORE.value.rstrip("/").endswith(".parquet") else None

@@ -56,7 +56,7 @@ def _run() -> None:
     if not _MODEL.value:
         raise ValueError("model: expected one of mf, fm, neumf, deepfm, sasrec, din, got none")
     from dccl_tf import baselines, threads, tuning
-    from dccl_tf.files import alone_in, write_text
+    from dccl_tf.files import alone_in, whole, write_text
     from dccl_tf.metrics import estimate
     from dccl_tf.report import jsonable
     from dccl_tf.report.numbers import cell
@@ -82,7 +82,8 @@ def _run() -> None:
         valid, test = baselines.evaluators(recipe, log, split, seed)
         baseline, history = baselines.learn(recipe, log, split, seed, valid=valid)
         values = {name: estimate(value) for name, value in test(baseline).items() if not name.startswith("neg_")}
-        baseline.model.save(folder / "model.keras")
+        with whole(folder / "model.keras") as file:
+            baseline.model.save(file)
         result = {
             "model": model,
             "dataset": flags.FLAGS.dataset,

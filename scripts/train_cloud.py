@@ -123,7 +123,7 @@ def _train(chief: bool) -> str:
     from dccl_tf import run_config, threads
     from dccl_tf.evaluate import validation
     from dccl_tf.files import whole
-    from dccl_tf.momodistill import distill_cloud, learn_basis
+    from dccl_tf.momodistill import check_lengths, distill_cloud, learn_basis
     from dccl_tf.pretrain import pretrain
     from dccl_tf.rehearsal import Rehearsal, learn_jointly
     from device_runtime import Bundle
@@ -162,6 +162,7 @@ def _train(chief: bool) -> str:
         elif stage == "basis":
             learn_basis(cloud, data, None, config.basis, simulate=config.simulate, **basis)
         else:
+            check_lengths(teachers, cloud)  # before the work
             distill_cloud(cloud, data, teachers, config.incremental, beta=config.beta, validate=validate, **folders)
             basis["checkpoint_dir"] = work and work / "checkpoint-basis"
             learn_basis(cloud, data, teachers, config.basis, simulate=False, **basis)

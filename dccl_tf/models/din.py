@@ -54,6 +54,9 @@ class DinConfig:
                 f"item_width: expected an item's vector of a width that {self.heads} heads divide, got {width} "
                 f"({self.item_width} and {width - self.item_width} for categories)"
             )
+        at_least_one(profile_width=self.profile_width, category_width=self.category_width)
+        if self.attention not in ("dot", "activation_unit"):
+            raise ValueError(f"attention: expected 'dot' or 'activation_unit', got {self.attention!r}")
         if not self.profile_sizes:
             raise ValueError("profile_sizes: expected at least one field (a constant one will do), got none")
         a_share(dropout=self.dropout)

@@ -134,6 +134,35 @@ def test_keras_optimizer_inside_train_fails(cloud):  # X4
     assert "runs on tensorflow without delegate" in failed(error.value.checks), error.value
 
 
+class WithoutVector(DeviceModule):
+    """An upgrade forgets what the device has learned."""
+
+    def _rebase(self, vector, profile):
+        return super()._rebase(0.0 * vector, profile)
+
+
+class WithoutMoments(DeviceModule):
+    """A restart forgets the optimiser's state."""
+
+    def _set(self, step, **state):
+        return super()._set(step=0.0 * step, **state)
+
+
+class Steeper(DeviceModule):
+    """Held-out clicks are judged by other logits than those that rank."""
+
+    def _evaluate(self, **inputs):
+        return {"logits": 2.0 * super()._evaluate(**inputs)["logits"]}
+
+
+@pytest.mark.parametrize("wrong", [WithoutVector, WithoutMoments, Steeper])
+def test_a_file_whose_other_signatures_are_wrong_fails(cloud, wrong):
+    broken = wrong(cloud, SIZES)
+    with pytest.raises(CertificateError) as error:
+        certify(subject(cloud, model=convert(broken, broken.functions, "float32")), HERE)
+    assert "rebase, set, reset and evaluate equal TensorFlow's" in failed(error.value.checks)
+
+
 class Forgetful(DeviceModule):
     """A module whose training changes something else too."""
 

@@ -175,11 +175,27 @@ def test_oracle_under_next_has_what_it_can_have(log_and_oracle, finished):
         ({"memory": "x"}, "memory"),
         ({"shared": -1}, "shared"),
         ({"beta": -1}, "beta"),
+        ({"negatives": -3}, "negatives: expected at least 1, got -3"),
+        ({"metapatch_length": 0}, "metapatch_length"),
+        ({"history_length": 0}, "history_length"),
+        ({"dropout": 1.5}, "dropout"),
+        ({"precision": "int8"}, "precision: expected 'float32' or 'float16', got 'int8'"),
+        ({"runtime": "x"}, "runtime: expected one of auto"),
+        ({"upload_noise": float("nan"), "devices": 0}, "upload_noise"),
     ],
 )
 def test_bad_settings_are_named(setting, message):
     with pytest.raises(ValueError, match=message):
         DcclConfig(**setting)
+
+
+def test_rounds_shorter_than_what_devices_hold_out_are_learned_in_the_paper_s_order(log_and_oracle, tmp_path):
+    # Of everything so far devices hold out a fifth, and the last of three rounds is a sixth of it.
+    config = dataclasses.replace(CONFIG, devices=0, learning="progressive", rounds=3, incremental=CONFIG.basis)
+    outcome = rounds.run(log_and_oracle[0], config, tmp_path, "log")
+    assert len(outcome.bundles) == 4
+    assert "distill0-older" in outcome.histories
+    assert "distill2-older" not in outcome.histories
 
 
 def test_a_share_of_the_devices_uploads_and_with_noise(log_and_oracle, tmp_path):

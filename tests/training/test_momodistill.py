@@ -80,7 +80,8 @@ def test_no_vector_at_all_is_refused_in_words(cloud):  # C5
         Teachers(cloud, np.zeros((USERS, 4), np.float32), np.zeros(USERS, bool))
 
 
-def test_student_as_its_own_teacher_is_refused(cloud, data):
+@pytest.mark.parametrize("learn", [distill_cloud, learn_basis])
+def test_student_as_its_own_teacher_is_refused(cloud, data, learn):
     taught = Teachers(cloud, np.zeros((USERS, 4), np.float32), np.ones(USERS, bool))
     with pytest.raises(ValueError, match="student itself"):
-        distill_cloud(cloud, data, taught, ONCE, beta=0.1)
+        learn(cloud, data, taught, ONCE, beta=0.1)

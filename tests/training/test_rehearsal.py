@@ -78,6 +78,20 @@ def test_student_as_its_own_teacher_is_refused(cloud, data):
         rehearse(Rehearsal(cloud, USERS), data, TrainConfig(epochs=1), pull=1.0, shared=0.3, teachers=taught, beta=0.1)
 
 
+def test_an_end_that_diverges_never_happened(log):
+    config = replace(CONFIG, pretraining=TrainConfig(epochs=1), closing_beta=1.0, batch_positions=64)
+    span, judge = joined(split_log(log, config), "all"), evaluators(log, split_log(log, config), config)[0]
+    found = []
+    for rate in (None, 1e30):
+        closing = config.closing if rate is None else replace(config.closing, learning_rate=rate)
+        beta = 0.0 if rate is None else 1.0
+        model = Rehearsal.untrained(log, replace(config, closing_beta=beta))
+        learn_jointly(model, log, replace(config, closing=closing, closing_beta=beta), span, judge)
+        found.append(model.cloud.get_weights())
+    for without, diverged in zip(*found, strict=True):
+        np.testing.assert_allclose(diverged, without, atol=1e-6)
+
+
 @pytest.mark.parametrize("gained", [True, False])
 def test_at_the_end_personal_models_teach_f_if_validation_gains(log, tmp_path, monkeypatch, gained):
     """The end draws f to the personal models: KL to them falls. Where validation does not gain, it never happened."""

@@ -66,6 +66,21 @@ def test_two_and_two_epochs_equal_four(tmp_path):  # M10, dropout included
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
+def test_a_folder_of_a_training_with_other_settings_is_refused(tmp_path):
+    train(small.cloud(), epochs=2, checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match=r"checkpoint_dir: expected a training with epochs 4 in .*, got one with 2;"):
+        train(small.cloud(), epochs=4, checkpoint_dir=tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    def full(manager, *_, **__):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr(tf.train.CheckpointManager, "save", full)
+    with pytest.raises(OSError, match=r"checkpoint_dir: .* cannot be written \(No space left on device\); free space"):
+        train(small.cloud(), epochs=1, checkpoint_dir=tmp_path)
+
+
 def test_best_epoch_is_put_back_and_training_stops():
     cloud = small.cloud()
     scores = iter([0.1, 0.5, 0.4, 0.3, 0.9])

@@ -120,13 +120,14 @@ def test_real_training_is_judged_by_validation(log, tmp_path):
 
 
 def test_a_trial_of_dccl_changes_what_it_draws_and_nothing_else():
-    config = DcclConfig(devices=0, item_width=8)
+    config = DcclConfig(devices=0, item_width=8, protocol="next", negatives=4)
     assert tuning.configured(config, {}) is config
     settings = {"learning_rate": 5e-3, "weight_decay": 1.0, "dropout": 0.3, "shared": 1.0, "pull": 80.0}
     chosen = tuning.configured(config, settings)
     assert (chosen.pretraining.learning_rate, chosen.pretraining.weight_decay) == (5e-3, 1.0)
     assert chosen.closing.learning_rate == pytest.approx(5e-3 / 3)  # a third of joint learning's
-    assert (chosen.dropout, chosen.shared, chosen.offset_pull, chosen.fleet.pull) == (0.3, 1.0, 80.0, 80.0)
+    assert (chosen.dropout, chosen.shared, chosen.offset_pull) == (0.3, 1.0, 80.0)
+    assert chosen.fleet.pull == 5 * 80.0  # a click is told from five rows, as by default
     assert (chosen.item_width, chosen.pretraining.epochs, chosen.beta) == (8, config.pretraining.epochs, config.beta)
 
 
