@@ -25,11 +25,6 @@ class Table:
     rows: dict[str, dict[str, Summary]]  # label to metric to figure
     differences: dict[tuple[str, str], dict[str, Difference]]  # (model, other) to metric to difference
 
-    def compares(self, plan: Plan) -> bool:
-        """Whether it shows more than one of a plan's cells, such as a variation beside the default."""
-        shown = {(row.job, row.changes) for row in map(plan.row, self.rows)}
-        return len(shown) >= min(2, len({(row.job, row.changes) for row in plan.rows}))
-
 
 class Collector:
     """Finished cells of one data set under one protocol, seed by seed."""

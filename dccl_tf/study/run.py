@@ -24,7 +24,7 @@ from dccl_tf.study.collect import Collector, Table
 from dccl_tf.study.figures import FigurePlan
 from dccl_tf.study.markdown import PROTOCOLS, table_section
 from dccl_tf.study.page import write_section
-from dccl_tf.study.plans import Plan
+from dccl_tf.study.plans import Plan, Row
 from device_runtime.state.file_lock import FileLock, HeldError
 
 _ABOUT_A_CELL = ("cell", "seconds", "date", "computed_on")
@@ -169,8 +169,17 @@ class Study:
         return self._folder.load(cell, settings)
 
     def _tables(self, plan: Plan, collectors: list[Collector]) -> tuple[str, dict[str, Any]]:
-        tables = [table for one in collectors if (table := one.table(plan)).compares(plan)]
+        tables = [table for one in collectors if self._compares(plan, table := one.table(plan))]
         return table_section(plan, self.dataset, tables), {table.protocol: _as_json(table) for table in tables}
+
+    def _compares(self, plan: Plan, table: Table) -> bool:
+        """Whether a table shows more than one of the plan's cells, such as a variation beside the default."""
+
+        def count(rows: Iterable[Row]) -> int:
+            seed = self.seeds[0]
+            return len({self._path(Cell(self.dataset, table.protocol, seed, row.job, row.changes)) for row in rows})
+
+        return count(map(plan.row, table.rows)) >= min(2, count(plan.rows))
 
     def _figure(self, plan: FigurePlan, collectors: list[Collector], log: InteractionLog) -> tuple[str, dict[str, Any]]:
         parts, data = [], {}
