@@ -1,5 +1,6 @@
 """Columns of text or numbers to checked arrays; what is wrong is said with file, line, column and value."""
 
+import codecs
 import csv
 import gzip
 from collections.abc import Callable
@@ -183,6 +184,25 @@ def refuse_zero_bytes(path: str) -> None:
             if (at := chunk.find(b"\0")) >= 0:
                 line = lines + chunk.count(b"\n", 0, at)
                 raise ValueError(f"{path}, line {line}: expected text, got a zero byte")
+            lines += chunk.count(b"\n")
+
+
+def refuse_other_encodings(path: str) -> None:
+    """Raises ValueError if a file of text is not UTF-8, with the line of the first byte that is not."""
+    decoder, lines = codecs.getincrementaldecoder("utf-8")(), 1
+    with _opener(path)(path, "rb") as file:
+        while True:
+            chunk = file.read(2**20)
+            try:
+                decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError as error:  # `object` begins with what the chunk before left open: no line's end
+                line = lines + error.object.count(b"\n", 0, error.start)
+                raise ValueError(
+                    f"{path}, line {line}: expected UTF-8, got the byte 0x{error.object[error.start]:02x}; "
+                    "convert the file"
+                ) from error
+            if not chunk:
+                return
             lines += chunk.count(b"\n")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dccl_tf.data.columns import Column, line_of, refuse_zero_bytes
+from dccl_tf.data.columns import Column, line_of, refuse_other_encodings, refuse_zero_bytes
 
 CSV_SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 
@@ -55,6 +55,7 @@ class TableFile:
         except pd.errors.ParserError as error:
             raise ValueError(f"{self.path}: {' '.join(str(error).split())}") from error
         except UnicodeDecodeError as error:
+            refuse_other_encodings(self.path)  # names the line
             raise ValueError(f"{self.path}: expected UTF-8, got {error}; convert the file") from error
         except (OSError, EOFError, zlib.error) as error:
             raise ValueError(f"{self.path}: cannot be read ({error})") from error

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dccl_tf.data import columns as parse
 from dccl_tf.data.columns import Column
@@ -81,6 +82,7 @@ def checked(
 ) -> Iterator[pa.RecordBatch]:
     """`scan` of the rows of one task, in the order of their files."""
     seen: dict[tuple[str, int], int] = {}  # rows of each block of a file so far
+    sound: set[str] = set()  # files that are UTF-8 and hold the replacement character themselves
     for batch in batches:
         if not len(batch):
             continue
@@ -90,7 +92,19 @@ def checked(
             path, block = batch["path"][begin].as_py(), int(blocks[begin])
             before = seen.get((path, block), 0)
             seen[path, block] = before + end - begin
-            yield _checked(batch.slice(begin, end - begin), columns, _path(path), block, before, files[_path(path)])
+            part = batch.slice(begin, end - begin)
+            if _path(path) not in sound and _replaced(part):
+                parse.refuse_other_encodings(_path(path))
+                sound.add(_path(path))
+            yield _checked(part, columns, _path(path), block, before, files[_path(path)])
+
+
+def _replaced(batch: pa.RecordBatch) -> bool:
+    """Whether rows of a CSV file hold U+FFFD, which Spark puts, without a word, where a byte is not UTF-8: the ids
+    "\\xe8" and "\\xe9" would be one id."""
+    texts = [batch[name] for name in ("user", "item", "timestamp", "feedback") if pa.types.is_string(batch[name].type)]
+    of_csv = batch["row"].null_count == len(batch)
+    return of_csv and any(pc.any(pc.match_substring(text, "\ufffd")).as_py() for text in texts)
 
 
 def _path(url: str) -> str:

@@ -72,6 +72,15 @@ def test_what_is_wrong_is_said_and_leaves_nothing(spark, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
 
 
+def test_a_file_that_is_not_utf_8_is_refused_in_the_words_of_one_process(spark, tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_bytes(b"user_id,item_id,timestamp\n\xe9a,2,3\n\xe8a,2,4\n")
+    message = r"log\.csv, line 2: expected UTF-8, got the byte 0xe9"
+    for load in (load_table, lambda path: prepare_table(spark, path, tmp_path / "out")):
+        with pytest.raises(Exception, match=message):
+            load(log)
+
+
 def test_what_may_not_be_replaced_is_told_before_anything_runs(tmp_path):
     (tmp_path / "out.parquet").mkdir()
     (tmp_path / "out.parquet" / "precious").touch()

@@ -8,10 +8,10 @@ from dccl_tf.spark.scan import checked
 from dccl_tf.spark.session import one_line
 
 
-def part(times, path="file:///logs/b%20c.csv", block=0, rows=None, feedback=None) -> pa.RecordBatch:
+def part(times, path="file:///logs/b%20c.csv", block=0, rows=None, feedback=None, user="u") -> pa.RecordBatch:
     count = len(times)
     columns = {
-        "user": pa.array(["u"] * count),
+        "user": pa.array([user] * count),
         "item": pa.array(["i"] * count),
         "timestamp": pa.array(times),
         "feedback": pa.array(feedback or [None] * count, pa.string()),
@@ -25,8 +25,8 @@ def part(times, path="file:///logs/b%20c.csv", block=0, rows=None, feedback=None
 FILES = {"/logs/a.csv": 0, "/logs/b c.csv": 1}
 
 
-def found(*parts, columns=None):
-    return pa.Table.from_batches(list(checked(parts, columns or TableColumns(), FILES))).to_pydict()
+def found(*parts, columns=None, files=FILES):
+    return pa.Table.from_batches(list(checked(parts, columns or TableColumns(), files))).to_pydict()
 
 
 def test_places_go_on_from_batch_to_batch_of_a_block():
@@ -65,6 +65,19 @@ def test_a_bad_value_is_named_with_file_row_and_column():
         found(part(["5", "6"]), part(["7", "soon"]))
     with pytest.raises(ValueError, match="row 2 from byte 900 on, column 'timestamp'"):
         found(part(["5", "x"], block=900))
+
+
+def test_a_file_that_is_not_utf_8_is_named_before_spark_s_stand_in_merges_its_ids(tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_bytes(b"user_id,item_id,timestamp\n1,i,5\n\xe9,i,6\n")
+    with pytest.raises(ValueError, match=r"log\.csv, line 3: expected UTF-8, got the byte 0xe9; convert the file"):
+        found(part(["6"], path=log.as_uri(), user="\ufffd"), files={str(log): 0})
+
+
+def test_a_file_may_hold_the_character_that_spark_puts_for_a_bad_byte(tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("user_id,item_id,timestamp\n\ufffd,i,6\n", encoding="utf-8")
+    assert found(part(["6"], path=log.as_uri(), user="\ufffd"), files={str(log): 0})["user"] == ["\ufffd"]
 
 
 def test_one_line_of_a_task_s_exception():
