@@ -52,7 +52,7 @@ def load_amazon(
     folder = _folder(data_dir)
     interactions, items = (folder / name for name in _FILES)
     log = load_table(interactions, columns=TableColumns())
-    log = replace(log, catalogue=_catalogue(items, log.catalogue.ids), source=SOURCE)
+    log = replace(log, catalogue=_catalogue(items, log.catalogue.ids), source=SOURCE, shared_clock=False)
     log = filter_log(log, min_user_interactions, min_item_interactions)
     return log if max_users is None else sample_users(log, max_users, seed)
 

@@ -73,6 +73,7 @@ class InteractionLog:
     catalogue: Catalogue
     counts: dict[str, int] = field(default_factory=dict)  # what loading read, kept and left out, and why
     source: str = ""  # where the log came from and its licence, for people
+    shared_clock: bool = True  # False: a timestamp orders its own user's interactions alone
 
     def __post_init__(self) -> None:
         if self.offsets[0] != 0 or self.offsets[-1] != len(self.items) or len(self.offsets) != len(self.users) + 1:

@@ -1,7 +1,7 @@
 """A prepared log as a folder of Parquet files, for logs that outgrow one `.npz` or one machine.
 
     clicks.parquet/
-      log.json        sizes, names of fields and categories, counts, source
+      log.json        sizes, names of fields and categories, counts, source, kind of clock
       items.parquet   a row an item, in the order of model ids 1..V: id, categories, title
       users.parquet   a row a user, in the order of numbers 0..U-1: id, profile
       sequences/      a row a user, over any number of files: user, items, timestamps, labels; oldest first
@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from pyarrow import dataset
 
 from dccl_tf.data.schema import Catalogue, InteractionLog, ProfileField, Users
+from dccl_tf.data.storage import clock_of
 
 FORMAT = 1
 SUFFIX = ".parquet"
@@ -49,6 +50,7 @@ def write_sequences(log: InteractionLog, folder: str | Path) -> Path:
         labels=log.labels is not None,
         counts=log.counts,
         source=log.source,
+        shared_clock=log.shared_clock,
     )
     (folder / "sequences").mkdir()
     schema = sequence_schema(log.labels is not None)
@@ -71,6 +73,7 @@ def write_details(
     labels: bool,
     counts: dict[str, int],
     source: str,
+    shared_clock: bool = True,
 ) -> Path:
     """Begins a folder: all but its `sequences`, which the caller adds before `finish`. Only a prepared log may be in
     its place; it is replaced.
@@ -95,6 +98,7 @@ def write_details(
         "titles": bool(catalogue.titles),
         "counts": counts,
         "source": source,
+        "shared_clock": shared_clock,
     }
     (folder / "unfinished.json").write_text(json.dumps(words, indent=1))
     items = {"id": pa.array(catalogue.ids), "categories": _lists(catalogue.categories[1:-1])}
@@ -211,6 +215,7 @@ class SequenceFolder:
             catalogue=catalogue or self.catalogue(),
             counts=self.words["counts"],
             source=self.words["source"],
+            shared_clock=clock_of(self.words),
         )
 
 

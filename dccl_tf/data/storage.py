@@ -40,6 +40,7 @@ def save_log(log: InteractionLog, path: str | Path) -> Path:
         "titles": log.catalogue.titles,
         "counts": log.counts,
         "source": log.source,
+        "shared_clock": log.shared_clock,
     }
     arrays = {name: getattr(log, name) for name in _ARRAYS if getattr(log, name) is not None}
     arrays |= {"user_ids": log.users.ids, "profile": log.users.profile}
@@ -80,10 +81,17 @@ def read_log(path: str | Path) -> InteractionLog:
     raise ValueError(f"{path}: expected format {FORMAT}, got {found}; prepare the data again")
 
 
+def clock_of(words: dict[str, Any]) -> bool:
+    """`shared_clock` of a stored log. Files of before it was stored do not say; of what they held, Amazon alone has no
+    clock that users share."""
+    return words.get("shared_clock", not words["source"].startswith("Amazon reviews of ten categories"))
+
+
 def log_identity(log: InteractionLog) -> str:
     """SHA-256, in hexadecimal, of all that a log says of users, items and interactions.
 
-    What only people read (titles, counts, source) does not matter, nor does the way in which ids are stored.
+    What only people read (titles, counts, source) does not matter, nor does the way in which ids are stored, nor
+    `shared_clock`, which says what may be done with the times.
     """
     names = [[[field.name, *field.values] for field in log.users.fields], log.catalogue.category_names]
     parts = [json.dumps([*names, *(one.ids.tolist() for one in (log.users, log.catalogue))]).encode()]
@@ -112,4 +120,5 @@ def _log(arrays: dict[str, np.ndarray], words: dict[str, Any]) -> InteractionLog
         ),
         counts=words["counts"],
         source=words["source"],
+        shared_clock=clock_of(words),
     )

@@ -9,6 +9,8 @@ from absl import flags
 from absl.testing import flagsaver
 
 from dccl_tf.data.amazon import load_amazon
+from dccl_tf.data.filters import cap_histories
+from dccl_tf.data.sequences import split_by_time
 from scripts.flags_data import load_log
 
 REAL = Path(__file__).parents[2] / ".." / "shared" / "data"
@@ -91,6 +93,13 @@ def test_the_folder_may_lie_in_the_one_given(folder, tmp_path):
     (tmp_path / "above").mkdir()
     (tmp_path / "above" / "amazon").symlink_to(folder)
     assert len(load_amazon(tmp_path / "above", 1, 1).users) == 3
+
+
+def test_moments_of_all_users_are_refused_whatever_filters_left(folder):
+    log = cap_histories(load_amazon(folder, 1, 2), 2)
+    assert log.timestamps.tolist() == [1, 2, 1, 2]  # no longer all places from 0, by which they might be told
+    with pytest.raises(ValueError, match="split: 'time' expects users who share a clock"):
+        split_by_time(log, protocol="next")
 
 
 def test_a_folder_without_the_files_is_named(tmp_path):

@@ -24,6 +24,10 @@ def test_everything_comes_back(folder):
     equal(read_sequences(write_sequences(log, folder)), log)
 
 
+def test_a_log_without_a_shared_clock_stays_one(folder):
+    assert not read_sequences(write_sequences(replace(random_log(1), shared_clock=False), folder)).shared_clock
+
+
 def test_read_log_takes_a_folder_too(folder):
     log = random_log(1)
     assert log_identity(read_log(write_sequences(log, folder))) == log_identity(log)

@@ -1,5 +1,6 @@
 """Sorting and splitting: the numbers are worked out by hand in each test."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -131,6 +132,12 @@ def test_time_split_needs_users_who_share_a_clock():
     log = sorted_log(owners, places + 1, places, places % 2, users=users(2), catalogue=catalogue(3))
     with pytest.raises(ValueError, match="split: 'time' expects users who share a clock"):
         split_by_time(log, protocol="next")
+
+
+def test_time_split_asks_the_log_whether_users_share_a_clock():
+    assert split_by_time(by_time(), protocol="next")
+    with pytest.raises(ValueError, match="split: 'time' expects users who share a clock"):
+        split_by_time(replace(by_time(), shared_clock=False), protocol="next")
 
 
 def test_time_split_needs_something_for_the_test():

@@ -1,10 +1,12 @@
 """A prepared log, written and read back."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from dccl_tf.data.amazon import SOURCE
 from dccl_tf.data.storage import FORMAT, log_identity, read_log, save_log
 from dccl_tf.data.synthetic import synthetic_log
 from tests.data.logs import log_of
@@ -25,7 +27,7 @@ def equal(one, other):
     assert one.users.fields == other.users.fields
     assert one.catalogue.category_names == other.catalogue.category_names
     assert one.catalogue.titles == other.catalogue.titles
-    assert (one.counts, one.source) == (other.counts, other.source)
+    assert (one.counts, one.source, one.shared_clock) == (other.counts, other.source, other.shared_clock)
 
 
 def test_everything_comes_back(tmp_path):
@@ -38,6 +40,22 @@ def test_ids_of_text_and_a_log_without_labels(tmp_path):
     back = read_log(save_log(log, tmp_path / "log"))
     assert back.catalogue.ids.tolist() == ["ä", "b"]
     assert back.labels is None
+
+
+def test_a_log_without_a_shared_clock_stays_one(tmp_path):
+    log = replace(log_of([1, 2]), shared_clock=False)
+    assert not read_log(save_log(log, tmp_path / "log.npz")).shared_clock
+
+
+@pytest.mark.parametrize(("source", "shared"), [(SOURCE, False), ("MovieLens", True)])
+def test_a_file_that_does_not_tell_its_clock_has_that_of_its_source(tmp_path, source, shared):
+    path = save_log(replace(log_of([1, 2]), source=source), tmp_path / "log.npz")
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    words = json.loads(arrays["words"].tobytes())
+    del words["shared_clock"]
+    np.savez(path, **(arrays | {"words": np.frombuffer(json.dumps(words).encode(), np.uint8)}))
+    assert read_log(path).shared_clock == shared
 
 
 def test_no_other_file_is_left_behind(tmp_path):
@@ -125,6 +143,17 @@ def test_what_only_people_read_does_not_change_the_identity():
     log = log_of([1, 2], [2])
     other = replace(log, source="elsewhere", counts={"a": 1}, catalogue=replace(log.catalogue, titles=("A", "B")))
     assert log_identity(other) == log_identity(log)
+
+
+def test_the_identity_of_a_log_is_that_of_the_versions_before():
+    """Stored studies are found again by it. Worked out once, by the version that first wrote them."""
+    identity = log_identity(log_of([1, 2], [2], labels=True))
+    assert identity == "2773bd12648f88404cb4ecea7f3680bf5c40739720097c4d0e15f18a03816f0e"
+
+
+def test_the_kind_of_clock_does_not_change_the_identity():
+    log = log_of([1, 2], [2])
+    assert log_identity(replace(log, shared_clock=False)) == log_identity(log)
 
 
 def test_a_missing_file_is_named(tmp_path):
