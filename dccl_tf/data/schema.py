@@ -6,6 +6,7 @@ the order of the log. `offsets[u]:offsets[u + 1]` are user u's.
 """
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -18,6 +19,11 @@ class ProfileField:
 
     name: str
     values: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(set(self.values)) < len(self.values):  # a device knows values by name alone: one of two would be lost
+            twice = next(value for value, times in Counter(self.values).items() if times > 1)
+            raise ValueError(f"values: expected each once in the profile field {self.name!r}, got {twice!r} again")
 
     @property
     def size(self) -> int:

@@ -237,13 +237,21 @@ def _quantiles(name: str, values: np.ndarray) -> tuple[ProfileField, np.ndarray]
     known = values[~np.isnan(values)]
     edges = np.unique(np.quantile(known, np.linspace(0, 1, BUCKETS + 1)[1:-1], method="closest_observation"))
     edges = edges[edges < known.max()]
-    names = [
-        f"up to {edges[0]:g}",
-        *(f"over {low:g} to {high:g}" for low, high in pairwise(edges)),
-    ]
-    names.append(f"over {edges[-1]:g}")
+    if not len(edges):  # more than nine tenths of the users share the largest value
+        edges = np.array([known[known < known.max()].max()])
+    bounds = _told_apart(edges)
+    names = [f"up to {bounds[0]}", *(f"over {low} to {high}" for low, high in pairwise(bounds)), f"over {bounds[-1]}"]
     bucket = np.searchsorted(edges, values, side="left") + 1
     return ProfileField(name, tuple(names)), np.where(np.isnan(values), 0, bucket).astype(np.int32)
+
+
+def _told_apart(bounds: np.ndarray) -> list[str]:
+    """Different numbers as text of 6 digits, or of as many more as it takes for no two to look the same."""
+    for digits in range(6, 18):  # 17 tell any two floats apart
+        texts = [f"{bound:.{digits}g}" for bound in bounds]
+        if len(set(texts)) == len(texts):
+            break
+    return texts
 
 
 def _natural(text: str) -> tuple[int, float, str]:

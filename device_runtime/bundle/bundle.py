@@ -9,6 +9,8 @@ import math
 import os
 import zipfile
 import zlib
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -183,6 +185,9 @@ def check_manifest(manifest: dccl_pb2.Manifest) -> None:
             raise BundleError(f"{MANIFEST}: expected {name} of at least 1, got {getattr(manifest, name)}")
     if not manifest.profile:
         raise BundleError(f"{MANIFEST}: expected at least one profile field, got none")
+    _refuse_repeated("profile field", [field.name for field in manifest.profile])
+    for field in manifest.profile:
+        _refuse_repeated(f"value of the profile field {field.name!r}", field.values)
     if manifest.protocol not in PROTOCOLS:
         raise BundleError(f"{MANIFEST}: expected the protocol {' or '.join(PROTOCOLS)}, got {manifest.protocol!r}")
     training = manifest.training
@@ -198,3 +203,10 @@ def check_manifest(manifest: dccl_pb2.Manifest) -> None:
             f"{MANIFEST}: expected training.heldout_fraction in [0, 1) and a finite gate_margin, "
             f"got {training.heldout_fraction} and {training.gate_margin}"
         )
+
+
+def _refuse_repeated(what: str, names: Sequence[str]) -> None:
+    """Raises BundleError where a name stands twice: a profile tells names alone, so one of the two would be lost."""
+    if len(set(names)) < len(names):
+        twice = next(name for name, times in Counter(names).items() if times > 1)
+        raise BundleError(f"{MANIFEST}: expected each {what} once, got {twice!r} again; export the bundle again")

@@ -2,6 +2,7 @@
 
 import gzip
 import tracemalloc
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -254,6 +255,29 @@ def test_numeric_profile_columns_become_quantiles(write):
     (field,) = log.users.fields
     assert (field.size, field.values[0], field.values[-1]) == (11, "up to 9", "over 89")
     assert np.bincount(log.users.profile[:, 0]).tolist() == [1] + [10] * 10
+
+
+def bounds_of(write, values):
+    """The field and the users of each of its indices, of a users file with these values."""
+    numbered = list(enumerate(values))
+    log = load_table(
+        write(HEADER + "".join(f"{user},1,1\n" for user, _ in numbered)),
+        users=write("user_id,joined\n" + "".join(f"{user},{value}\n" for user, value in numbered), "users.csv"),
+        columns=TableColumns(profile=("joined",)),
+    )
+    return log.users.fields[0].values, np.bincount(log.users.profile[:, 0]).tolist()
+
+
+def test_buckets_have_different_names_however_close_their_bounds_are(write):
+    values, counts = bounds_of(write, range(20_230_001, 20_230_031))  # 30 dates written as numbers, 3 a bucket
+    bounds = [f"20{230_000 + 3 * bucket}" for bucket in range(1, 10)]
+    assert values[0] == f"up to {bounds[0]}"
+    assert values[1:-1] == tuple(f"over {low} to {high}" for low, high in pairwise(bounds))
+    assert (values[-1], counts) == (f"over {bounds[-1]}", [0] + [3] * 10)
+
+
+def test_a_column_whose_largest_value_most_users_share_has_two_buckets(write):
+    assert bounds_of(write, [*range(21), *[100] * 300]) == (("up to 20", "over 20"), [0, 21, 300])
 
 
 def test_a_profile_of_names_is_refused(write):

@@ -1,6 +1,7 @@
 """A bundle on the disk: whole or not at all, the same for the same model, opened and replayed by a device."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -112,6 +113,17 @@ def test_ids_that_no_device_takes_are_named_before_it_is_converted(tmp_path, mon
     with pytest.raises(ExportError, match=message):
         exported(tmp_path / "bundle", model, catalogue=with_ids(ids))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_profile_values_that_a_device_cannot_tell_apart_are_named_before_it_is_converted(tmp_path, monkeypatch):
+    monkeypatch.setattr("export.bundle.convert", None)
+    model = small.cloud()
+    model.data = ""  # made by hand, for values that are not known
+    users = small.users()
+    again = SimpleNamespace(name="age", values=("old", "old"), size=3)  # what ProfileField itself would refuse
+    message = "each value of the profile field 'age' once, got 'old' again"
+    with pytest.raises(ExportError, match=message):
+        exported(tmp_path / "bundle", model, users=replace(users, fields=(again, *users.fields[1:])))
 
 
 def test_one_row_is_no_batch():

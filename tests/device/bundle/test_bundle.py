@@ -117,6 +117,8 @@ def test_nothing_at_the_path_is_said(tmp_path):
         (lambda m: setattr(m.training, "learning_rate", float("nan")), "positive learning_rate"),
         (lambda m: setattr(m.training, "heldout_fraction", 1.0), "heldout_fraction in"),
         (lambda m: m.ClearField("profile"), "at least one profile field"),
+        (lambda m: m.profile[0].values.append(m.profile[0].values[0]), "each value of the profile field 'age' once"),
+        (lambda m: m.profile.append(m.profile[0]), "each profile field once, got 'age' again"),
     ],
 )
 def test_a_manifest_that_makes_no_sense_is_refused(bundle_path, tmp_path, change, message):
