@@ -20,6 +20,19 @@ from dccl_tf.data.storage import read_log
 from dccl_tf.data.synthetic import SHORTEST, Oracle, synthetic_log
 from dccl_tf.data.tables import TableColumns, load_table
 
+_MOVIELENS, _TABLE, _SYNTHETIC = ("ml-100k", "ml-1m"), ("table",), ("synthetic",)
+# The data sets that a flag acts on; those that are not named here act on all.
+SERVES = {
+    "data_dir": (*_MOVIELENS, "amazon"),
+    "rating_threshold": (*_MOVIELENS, "table"),
+    "interactions": ("table", "prepared"),
+    **dict.fromkeys(("items", "users", "user_column", "item_column", "timestamp_column", "label_column"), _TABLE),
+    **dict.fromkeys(("rating_column", "categories_columns", "category_separator", "title_column"), _TABLE),
+    **dict.fromkeys(("profile_columns", "id_type"), _TABLE),
+    "max_users": ("amazon",),
+    **dict.fromkeys(("synthetic_users", "synthetic_items", "synthetic_drift", "synthetic_seed"), _SYNTHETIC),
+}
+
 flags.DEFINE_enum(
     "dataset",
     "ml-100k",
@@ -113,8 +126,14 @@ def require_fitting(values: flags.FlagValues) -> None:
     for name in ("rating_threshold", "synthetic_drift"):
         if not math.isfinite(values[name].value):
             raise ValueError(f"{name}: expected a finite number, got {values[name].value}")
-    if values.max_users and values.dataset != "amazon":
-        raise ValueError(f"max_users: expected --dataset=amazon beside it, got --dataset={values.dataset}")
+    chosen = f"--dataset={values.dataset}" + ("" if _given(values["dataset"]) else ", the default")
+    for name, served in SERVES.items():
+        if _given(values[name]) and values.dataset not in served:
+            raise ValueError(f"{name}: expected --dataset={' or '.join(served)} beside it, got {chosen}")
+
+
+def _given(flag: flags.Flag) -> bool:
+    return bool(flag.present) or flag.value != flag.default
 
 
 def protocols_of(log: InteractionLog, asked: list[str] | None) -> list[str]:

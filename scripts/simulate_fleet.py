@@ -152,6 +152,7 @@ def _with_spark(
     from dccl_tf.spark.fleet import simulate
 
     values = flags.FLAGS
+    flags_data.require_fitting(values)
     path = Path(values.interactions or "")
     prepared = values.dataset == "prepared" and path.is_dir()
     if not prepared:

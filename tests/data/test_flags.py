@@ -11,7 +11,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from dccl_tf.data.storage import read_log
-from scripts.flags_data import load_log
+from scripts.flags_data import SERVES, load_log
 
 ROOT = Path(__file__).parents[2]
 CLI = "def cli()"
@@ -63,6 +63,42 @@ def test_filters_that_move_positions_drop_the_oracle(load):
     log, oracle = load(dataset="synthetic", synthetic_users=20, synthetic_items=60, min_user_interactions=12)
     assert len(log.users) < 20
     assert oracle is None
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"interactions": "log.csv"}, "interactions: expected --dataset=table or prepared beside it, got "
+                                      "--dataset=ml-100k, the default"),
+        ({"users": "users.csv", "dataset": "prepared"}, "users: expected --dataset=table beside it"),
+        ({"label_column": "y", "dataset": "synthetic"}, "label_column: expected --dataset=table beside it"),
+        ({"id_type": "text"}, "id_type: expected --dataset=table beside it"),
+        ({"categories_columns": ["kind"], "dataset": "amazon"}, "categories_columns: expected --dataset=table beside"),
+        ({"data_dir": "data", "dataset": "table"}, "data_dir: expected --dataset=ml-100k or ml-1m or amazon beside it"),
+        ({"rating_threshold": 3.0, "dataset": "prepared"}, "rating_threshold: expected --dataset=ml-100k or ml-1m or"),
+        ({"synthetic_users": 5, "dataset": "ml-1m"}, "synthetic_users: expected --dataset=synthetic beside it"),
+    ],
+)  # fmt: skip
+def test_a_flag_of_another_data_set_is_refused(load, chosen, message):
+    with pytest.raises(ValueError, match=message):
+        load(**chosen)
+
+
+def test_every_flag_of_data_says_whom_it_serves():
+    """One that acts on all data sets is named here, so that a new one is not forgotten."""
+    for_all = {"dataset", "min_user_interactions", "min_item_interactions", "max_user_interactions"}
+    defined = {flag.name for flag in flags.FLAGS.flags_by_module_dict()["scripts.flags_data"]}
+    assert defined == for_all | set(SERVES)
+    data_sets = set(flags.FLAGS["dataset"].parser.enum_values)
+    assert {one for served in SERVES.values() for one in served} == data_sets
+
+
+def test_a_flag_of_another_data_set_is_refused_though_it_says_the_default(tmp_path):
+    done = run("--dataset=synthetic", "--user_column=user_id")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "dccl-prepare-data: user_column: expected --dataset=table beside it, got --dataset=synthetic\n"
+    )
 
 
 @pytest.mark.parametrize(("name", "dataset"), [("rating_threshold", "table"), ("synthetic_drift", "synthetic")])
