@@ -240,7 +240,7 @@ def _model(place: Path) -> None:
 def _users(place: Path, count: int) -> None:
     """Stored sequences of so many users, made part by part."""
     from dccl_tf.data.schema import Users
-    from dccl_tf.data.sequence_files import finish, sequence_schema, write_details
+    from dccl_tf.data.sequence_files import new_folder, sequence_schema
 
     folder = place / f"users-{count}.parquet"
     if (folder / "log.json").exists():
@@ -248,24 +248,23 @@ def _users(place: Path, count: int) -> None:
     random = np.random.default_rng(0)
     profile = np.stack([random.integers(0, 7, count), random.integers(0, 5, count)], axis=1).astype(np.int32)
     users = Users(np.arange(count), profile, _fields())
-    write_details(
-        folder, users, _catalogue(), interactions=count * HISTORY, labels=True, counts={}, source="made up, seed 0"
-    )
-    (folder / "sequences").mkdir()
     schema = sequence_schema(labels=True)
-    for first in tqdm(range(0, count, 50_000), desc="users", unit="file"):
-        some = min(50_000, count - first)
-        ends = pa.array(np.arange(some + 1, dtype=np.int32) * HISTORY)
-        size = some * HISTORY
-        lists = (
-            random.integers(1, ITEMS + 1, size, np.int32),
-            np.tile(np.arange(HISTORY, dtype=np.int64), some),
-            random.integers(0, 2, size, np.int8),
-        )
-        arrays = [pa.ListArray.from_arrays(ends, pa.array(values)) for values in lists]
-        table = pa.Table.from_arrays([pa.array(np.arange(first, first + some)), *arrays], schema=schema)
-        pq.write_table(table, folder / "sequences" / f"part-{first // 50_000:04d}.parquet", row_group_size=8192)
-    finish(folder)
+    with new_folder(
+        folder, users, _catalogue(), interactions=count * HISTORY, labels=True, counts={}, source="made up, seed 0"
+    ) as sequences:
+        sequences.mkdir()
+        for first in tqdm(range(0, count, 50_000), desc="users", unit="file"):
+            some = min(50_000, count - first)
+            ends = pa.array(np.arange(some + 1, dtype=np.int32) * HISTORY)
+            size = some * HISTORY
+            lists = (
+                random.integers(1, ITEMS + 1, size, np.int32),
+                np.tile(np.arange(HISTORY, dtype=np.int64), some),
+                random.integers(0, 2, size, np.int8),
+            )
+            arrays = [pa.ListArray.from_arrays(ends, pa.array(values)) for values in lists]
+            table = pa.Table.from_arrays([pa.array(np.arange(first, first + some)), *arrays], schema=schema)
+            pq.write_table(table, sequences / f"part-{first // 50_000:04d}.parquet", row_group_size=8192)
 
 
 def _bytes(path: Path) -> int:

@@ -30,6 +30,25 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def in_place_of(folder: Path) -> Iterator[Path]:
+    """As `whole`, for a folder that may be there already: the old one goes once the new one is complete. A kill in the
+    moment between leaves both, under other names beside it."""
+    folder = folder.resolve() if folder.is_symlink() else folder
+    aside = folder.with_name(f".replaced-{os.getpid()}-{folder.name}")
+    try:
+        with whole(folder) as temporary:
+            yield temporary
+            if folder.exists():
+                os.replace(folder, aside)
+    except BaseException:
+        if aside.exists() and not folder.exists():
+            os.replace(aside, folder)
+        raise
+    if aside.exists():
+        shutil.rmtree(aside)
+
+
+@contextmanager
 def alone_in(folder: Path, argument: str) -> Iterator[None]:
     """Holds a folder, made if missing, for as long as the `with` block lasts.
 

@@ -10,9 +10,8 @@ Each file of `sequences` is sorted by user. A user without interactions has no r
 """
 
 import json
-import os
-import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from pyarrow import dataset
 
 from dccl_tf.data.schema import Catalogue, InteractionLog, ProfileField, Users
 from dccl_tf.data.storage import clock_of
+from dccl_tf.files import in_place_of
 
 FORMAT = 1
 SUFFIX = ".parquet"
@@ -37,12 +37,14 @@ def sequence_schema(labels: bool) -> pa.Schema:
 
 
 def write_sequences(log: InteractionLog, folder: str | Path) -> Path:
-    """Writes a log that is in memory; a kill leaves no folder that `read_sequences` would take.
+    """Writes a log that is in memory; a kill or an error leaves the old folder or the new one.
 
     Raises:
-      ValueError: as for `write_details`.
+      ValueError: something else than a prepared log is in its place.
     """
-    folder = write_details(
+    schema = sequence_schema(log.labels is not None)
+    present = np.flatnonzero(log.lengths)
+    with new_folder(
         folder,
         log.users,
         log.catalogue,
@@ -51,20 +53,17 @@ def write_sequences(log: InteractionLog, folder: str | Path) -> Path:
         counts=log.counts,
         source=log.source,
         shared_clock=log.shared_clock,
-    )
-    (folder / "sequences").mkdir()
-    schema = sequence_schema(log.labels is not None)
-    present = np.flatnonzero(log.lengths)
-    for first in range(0, len(present), _USERS_A_FILE):
-        table = pa.Table.from_batches(
-            [sequence_batch(log, present[first : first + _USERS_A_FILE], schema)], schema=schema
-        )
-        pq.write_table(table, folder / "sequences" / f"part-{first // _USERS_A_FILE:05d}.parquet")
-    finish(folder)
-    return folder
+    ) as sequences:
+        sequences.mkdir()
+        for first in range(0, len(present), _USERS_A_FILE):
+            batch = sequence_batch(log, present[first : first + _USERS_A_FILE], schema)
+            table = pa.Table.from_batches([batch], schema=schema)
+            pq.write_table(table, sequences / f"part-{first // _USERS_A_FILE:05d}.parquet")
+    return Path(folder)
 
 
-def write_details(
+@contextmanager
+def new_folder(
     folder: str | Path,
     users: Users,
     catalogue: Catalogue,
@@ -74,19 +73,17 @@ def write_details(
     counts: dict[str, int],
     source: str,
     shared_clock: bool = True,
-) -> Path:
-    """Begins a folder: all but its `sequences`, which the caller adds before `finish`. Only a prepared log may be in
-    its place; it is replaced.
+) -> Iterator[Path]:
+    """A folder that takes its place when the `with` block ends. Only a prepared log may be there; it is replaced then.
+
+    Yields:
+      The path of `sequences`, which the caller makes.
 
     Raises:
       ValueError: something else is in its place.
     """
     folder = Path(folder)
     require_replaceable(folder)
-    if folder.is_dir() and any(folder.iterdir()):
-        (folder / "log.json").unlink(missing_ok=True)  # first, so that half a folder never counts as a log
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     words = {
         "format": FORMAT,
         "users": len(users),
@@ -100,26 +97,33 @@ def write_details(
         "source": source,
         "shared_clock": shared_clock,
     }
-    (folder / "unfinished.json").write_text(json.dumps(words, indent=1))
     items = {"id": pa.array(catalogue.ids), "categories": _lists(catalogue.categories[1:-1])}
     if catalogue.titles:
         items["title"] = pa.array(catalogue.titles, pa.string())
-    pq.write_table(pa.table(items), folder / "items.parquet")
     people = pa.table({"id": pa.array(users.ids), "profile": _lists(users.profile)})
-    pq.write_table(people, folder / "users.parquet", row_group_size=ROWS_A_GROUP)
-    return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with in_place_of(folder) as unfinished:
+        unfinished.mkdir()
+        pq.write_table(pa.table(items), unfinished / "items.parquet")
+        pq.write_table(people, unfinished / "users.parquet", row_group_size=ROWS_A_GROUP)
+        yield unfinished / "sequences"
+        (unfinished / "log.json").write_text(json.dumps(words, indent=1))  # last: half a folder never counts as a log
 
 
 def require_replaceable(folder: Path) -> None:
     """Raises ValueError where something is in a folder's place that is neither empty nor a prepared log."""
-    prepared = any((folder / name).is_file() for name in ("log.json", "unfinished.json"))
-    if folder.exists() and not prepared and any(folder.iterdir() if folder.is_dir() else [folder]):
+    ours = any(_is_ours(folder / name) for name in ("log.json", "unfinished.json"))  # the latter of older versions
+    if folder.exists() and not ours and any(folder.iterdir() if folder.is_dir() else [folder]):
         raise ValueError(f"output: expected a new folder or one with a prepared log, got {folder}; choose another")
 
 
-def finish(folder: Path) -> None:
-    """Ends a folder: now `read_sequences` takes it."""
-    os.replace(folder / "unfinished.json", folder / "log.json")
+def _is_ours(file: Path) -> bool:
+    """Whether this module wrote a log.json; others have files of that name too, and folders that must not go."""
+    try:
+        words = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(words, dict) and words.get("format") == FORMAT and {"users", "items", "fields"} <= words.keys()
 
 
 def read_sequences(folder: str | Path) -> InteractionLog:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from dccl_tf.data import columns as parse
 from dccl_tf.data.columns import Column
 from dccl_tf.data.filters import capped_counts, core, filtered_counts, kept_catalogue, kept_users
-from dccl_tf.data.sequence_files import SUFFIX, finish, require_replaceable, write_details
+from dccl_tf.data.sequence_files import SUFFIX, new_folder, require_replaceable
 from dccl_tf.data.tables import TableColumns, catalogue_of, distinct, users_of
 from dccl_tf.spark.scan import read_table, scan
 from dccl_tf.spark.sequences import assemble
@@ -90,12 +90,11 @@ def prepare_table(
         kept = int(np.minimum(of_user, max_user_interactions or of_user.max()).sum())
 
         labels = columns.feedback is not None
-        write_details(
+        with new_folder(
             output, everybody, catalogue, interactions=kept, labels=labels, counts=counts,
             source=f"the table {interactions}",
-        )  # fmt: skip
-        sequences(rows, labels, max_user_interactions).write.parquet(str(output / "sequences"))
-        finish(output)
+        ) as written:  # fmt: skip
+            sequences(rows, labels, max_user_interactions).write.parquet(str(written))
     finally:
         shutil.rmtree(steps, ignore_errors=True)
     return output

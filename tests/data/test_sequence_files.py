@@ -88,6 +88,35 @@ def test_a_prepared_log_is_replaced_and_nothing_else(folder, tmp_path):
     assert (tmp_path / "thesis.txt").exists()
 
 
+def test_the_old_log_stays_until_the_new_one_is_whole(folder, monkeypatch):
+    write_sequences(random_log(1, count=9), folder)
+
+    def full(table, where, **_):
+        raise OSError(f"{where}: no space left on device")
+
+    monkeypatch.setattr("dccl_tf.data.sequence_files.pq.write_table", full)
+    with pytest.raises(OSError, match="no space left"):
+        write_sequences(random_log(2, count=5), folder)
+    assert log_identity(read_sequences(folder)) == log_identity(random_log(1, count=9))
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_nothing_of_the_old_log_stays_beside_the_new_one(folder):
+    for count in (9, 5):
+        write_sequences(random_log(1, count=count), folder)
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize("words", ["{}", '{"format": 1}', "[1]", "not JSON"])
+def test_a_folder_with_another_program_s_log_json_is_left_alone(folder, words):
+    folder.mkdir()
+    (folder / "log.json").write_text(words)
+    (folder / "part-0.parquet").write_text("years of work")
+    with pytest.raises(ValueError, match="output: expected a new folder or one with a prepared log"):
+        write_sequences(random_log(1), folder)
+    assert (folder / "part-0.parquet").read_text() == "years of work"
+
+
 def test_an_unfinished_folder_and_another_format_are_refused(folder):
     write_sequences(random_log(1), folder)
     words = json.loads((folder / "log.json").read_text())
