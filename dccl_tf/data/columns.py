@@ -6,6 +6,7 @@ import gzip
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, NoReturn
 
 import numpy as np
@@ -13,7 +14,10 @@ import pandas as pd
 
 LONGEST_ID = 500  # characters; NumPy gives every distinct id the room of the longest
 WHOLE_NUMBER = r"-?(?:0|[1-9]\d*)"  # as a program prints it
+MICROS, NANOS = 10**6, 10**9  # in a second
+_EXACT = 2**53  # from here on floats leave whole numbers out
 _NO_SCALAR = (list, tuple, dict, np.ndarray, bytes)  # what a cell of Parquet may be beside text and numbers
+_FITTING = "a time whose microseconds fit into 64 bits"
 _SHOWN = 80  # characters of a value in an error
 
 
@@ -78,9 +82,11 @@ def ids(column: Column, kind: str = "auto") -> np.ndarray:
     column.refuse_nested("an id that is a whole number or text")
     column.refuse_first(column.nulls, "an id")
     if not column.is_text:
-        if kind == "text":
-            return column.values.astype(str).to_numpy(object)
-        return _whole(column, column.values.to_numpy(), "an id that is a whole number or text")
+        numbers = column.values.to_numpy()
+        if kind == "text" and numbers.dtype == np.uint64:  # as text no number is too large
+            return numbers.astype(str).astype(object)
+        numbers = _whole(column, numbers, "an id that is a whole number or text")
+        return numbers.astype(str).astype(object) if kind == "text" else numbers
     text = column.values.astype(str)
     column.refuse_first((text.str.len() > LONGEST_ID).to_numpy(bool), f"an id of at most {LONGEST_ID} characters")
     if kind == "auto":
@@ -101,12 +107,12 @@ class Times:
 
     values: np.ndarray  # [N] int64
     dates: bool  # the column holds dates, not numbers
-    micros: bool  # a fraction of a second was found, so `values` are in microseconds
+    ticks: int = 1  # of `values` in a second, as many as its finest fraction needs: 1, `MICROS` or `NANOS`
 
 
 def times(column: Column) -> np.ndarray:
     """Timestamps [N] int64: whole numbers as they are, ISO 8601 dates as seconds. Where any has a fraction of a second
-    all are in microseconds.
+    all are in microseconds, and where a date's fraction is finer than that, in nanoseconds.
 
     Raises:
       ValueError: an empty, infinite or unparsable time, or numbers and dates mixed.
@@ -127,7 +133,7 @@ def read_times(column: Column) -> Times:
     numbers = pd.to_numeric(values, errors="coerce")
     numeric = numbers.notna().to_numpy()
     if numeric.all():
-        return _clock(column, numbers.to_numpy(), expected)
+        return _clock(column, _exactly(column, numbers.to_numpy()), expected)
     if numeric.any() and numeric[0]:
         column.refuse_first(~numeric, "a number, as in the first row")
     dates = pd.to_datetime(values.where(~numeric), format="ISO8601", errors="coerce", utc=True)
@@ -166,14 +172,18 @@ def numbers(column: Column, expected: str = "a number") -> np.ndarray:
 
 def line_of(path: str, row: int, separator: str) -> int:
     """1-based line where a data row (0-based) of a CSV file with a header ends; blank lines hold no row."""
-    with _opener(path)(path, "rt", encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter=separator)
-        seen = -2  # the header is row -1
-        for fields in reader:
-            seen += len(fields) > 1 or bool("".join(fields).strip())
-            if seen == row:
-                break
-        return reader.line_num
+    limit = csv.field_size_limit(2**31 - 1)  # a cell may be longer than the 131,072 characters that csv allows at first
+    try:
+        with _opener(path)(path, "rt", encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, delimiter=separator)
+            seen = -2  # the header is row -1
+            for fields in reader:
+                seen += len(fields) > 1 or bool("".join(fields).strip())
+                if seen == row:
+                    break
+            return reader.line_num
+    finally:
+        csv.field_size_limit(limit)
 
 
 def refuse_zero_bytes(path: str) -> None:
@@ -212,7 +222,7 @@ def _opener(path: str) -> Callable[..., Any]:
 
 def _whole(column: Column, values: np.ndarray, expected: str) -> np.ndarray:
     if np.issubdtype(values.dtype, np.floating):
-        column.refuse_first(~(np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2**53)), expected)
+        column.refuse_first(~(np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < _EXACT)), expected)
     elif not np.issubdtype(values.dtype, np.integer):
         column.refuse(0, expected)
     elif values.dtype == np.uint64:
@@ -222,21 +232,36 @@ def _whole(column: Column, values: np.ndarray, expected: str) -> np.ndarray:
 
 def _clock(column: Column, values: np.ndarray, expected: str) -> Times:
     if np.issubdtype(values.dtype, np.integer):
-        return Times(_whole(column, values, expected), dates=False, micros=False)
+        return Times(_whole(column, values, expected), dates=False)
     values = values.astype(float)
     column.refuse_first(~np.isfinite(values), expected)
     if (values == np.floor(values)).all() and (np.abs(values) < 2**63).all():
-        return Times(values.astype(np.int64), dates=False, micros=False)
-    column.refuse_first(np.abs(values) >= 2**63 / 1e6, "a time whose microseconds fit into 64 bits")
-    return Times(np.round(values * 1e6).astype(np.int64), dates=False, micros=True)
+        return Times(values.astype(np.int64), dates=False)
+    column.refuse_first(np.abs(values) >= 2**63 / MICROS, _FITTING)
+    return Times(np.round(values * MICROS).astype(np.int64), dates=False, ticks=MICROS)
+
+
+def _exactly(column: Column, numbers: np.ndarray) -> np.ndarray:
+    """The numbers [N] of a column of text: one "5.0" makes floats of all, which must not merge times of 19 digits."""
+    size = np.abs(numbers)
+    if np.issubdtype(numbers.dtype, np.integer) or not (size < 2**63).all() or (size < _EXACT).all():
+        return numbers
+    exact = [Decimal(str(value).strip()) for value in column.values]
+    if any(number != number.to_integral_value() for number in exact):  # so all are to be microseconds
+        column.refuse_first(size >= 2**63 / MICROS, _FITTING)
+    return np.array([int(number) for number in exact], np.int64)
 
 
 def _instants(values: pd.Series) -> Times:
-    micros = values.dt.tz_convert(None) if values.dt.tz is not None else values  # to UTC
-    micros = micros.astype("datetime64[us]").astype(np.int64).to_numpy()
-    if (micros % 1_000_000 == 0).all():
-        return Times(micros // 1_000_000, dates=True, micros=False)
-    return Times(micros, dates=True, micros=True)
+    moments = values.dt.tz_convert(None) if values.dt.tz is not None else values  # to UTC
+    if moments.dtype == "datetime64[ns]":
+        nanos = moments.astype(np.int64).to_numpy()
+        if (nanos % (NANOS // MICROS)).any():
+            return Times(nanos, dates=True, ticks=NANOS)
+    micros = moments.astype("datetime64[us]").astype(np.int64).to_numpy()
+    if (micros % MICROS == 0).all():
+        return Times(micros // MICROS, dates=True)
+    return Times(micros, dates=True, ticks=MICROS)
 
 
 def _is_null(value: object) -> bool:

@@ -66,7 +66,7 @@ def prepare_table(
     shutil.rmtree(steps, ignore_errors=True)
     try:
         scanned = _kept(scan(read_table(spark, interactions, columns), columns), steps / "scanned")
-        factor = _microseconds(scanned, interactions, columns)
+        ticks = _ticks(scanned, interactions, columns)
         people, of_user, user_table = _numbered(spark, scanned, "user", str(interactions), columns)
         things, of_item, item_table = _numbered(spark, scanned, "item", str(interactions), columns)
         total = int(of_user.sum())
@@ -75,7 +75,7 @@ def prepare_table(
             counts["interactions_liked"] = scanned.agg({"label": "sum"}).first()[0]
         catalogue = catalogue_of(items, columns, things, counts)
         everybody = users_of(users, columns, people, counts)
-        rows = _kept(_joined(scanned, user_table, item_table, factor), steps / "numbered")
+        rows = _kept(_joined(scanned, user_table, item_table, ticks), steps / "numbered")
 
         masks = core(
             of_user, of_item, min_user_interactions, min_item_interactions, lambda *masks: _counts(spark, rows, *masks)
@@ -123,16 +123,16 @@ def _kept(frame: "DataFrame", path: Path) -> "DataFrame":
     return frame.sparkSession.read.parquet(str(path))
 
 
-def _microseconds(scanned: "DataFrame", file: str | Path, columns: TableColumns) -> bool:
-    """Whether times are in microseconds: of any part, so of all."""
-    kinds = [(row.dates, row.micros) for row in scanned.select("dates", "micros").distinct().collect()]
+def _ticks(scanned: "DataFrame", file: str | Path, columns: TableColumns) -> int:
+    """Ticks a second of all times: those of the part that has the finest."""
+    kinds = [(row.dates, row.ticks) for row in scanned.select("dates", "ticks").distinct().collect()]
     if not kinds:
         raise ValueError(f"{file}: expected at least one row, got none")
     if len({dates for dates, _ in kinds}) > 1:
         raise ValueError(
             f"{file}, column {columns.timestamp!r}: expected numbers or ISO 8601 dates, got both in one column"
         )
-    return any(micros for _, micros in kinds)
+    return max(ticks for _, ticks in kinds)
 
 
 def _numbered(
@@ -148,16 +148,16 @@ def _numbered(
     return ids, counts, spark.createDataFrame(table)
 
 
-def _joined(scanned: "DataFrame", users: "DataFrame", items: "DataFrame", micros: bool) -> "DataFrame":
+def _joined(scanned: "DataFrame", users: "DataFrame", items: "DataFrame", ticks: int) -> "DataFrame":
     """Numbers in place of ids: users from 0, items from 1; and times in one unit."""
     from pyspark.sql import functions as F
 
     time = F.col("timestamp")
-    if micros:
-        # By way of a float, as a column with fractions is read.
-        time = F.when(F.col("micros"), time).otherwise(
-            F.when(F.col("dates"), time * 1_000_000).otherwise(F.round(time.cast("double") * 1e6).cast("long"))
-        )
+    if ticks > 1:
+        # Whole numbers by way of a float, as a column with fractions is read.
+        rescaled = F.round(time.cast("double") * float(ticks)).cast("long")
+        rescaled = F.when(F.col("dates"), time * (F.lit(ticks) / F.col("ticks")).cast("long")).otherwise(rescaled)
+        time = F.when(F.col("ticks") == ticks, time).otherwise(rescaled)
     return (
         scanned.join(items, "item")
         .join(users, "user")

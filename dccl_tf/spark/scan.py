@@ -23,7 +23,7 @@ from dccl_tf.data.tables import TableColumns
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-SCANNED = "timestamp long, dates boolean, micros boolean, label byte, file int, place long"
+SCANNED = "timestamp long, dates boolean, ticks long, label byte, file int, place long"
 
 
 def read_table(spark: "SparkSession", path: str | Path, columns: TableColumns) -> "DataFrame":
@@ -63,8 +63,8 @@ def scan(frame: "DataFrame", columns: TableColumns) -> "DataFrame":
     """Checks every row of what `read_table` gave.
 
     Returns:
-      user and item as they were, and `SCANNED`: times of one part of a column are in microseconds where `micros`
-      says so; label is null where the log has none; `place` orders the rows of a `file`.
+      user and item as they were, and `SCANNED`: times of one part of a column have so many `ticks` a second; label is
+      null where the log has none; `place` orders the rows of a `file`.
     """
     from pyspark.sql.types import StructType
 
@@ -143,10 +143,10 @@ def _checked(
             batch["item"],
             pa.array(times.values),
             pa.array(np.full(count, times.dates)),
-            pa.array(np.full(count, times.micros)),
+            pa.array(np.full(count, times.ticks, np.int64)),
             labels,
             pa.array(np.full(count, file, np.int32)),
             pa.array(places),
         ],
-        names=["user", "item", "timestamp", "dates", "micros", "label", "file", "place"],
+        names=["user", "item", "timestamp", "dates", "ticks", "label", "file", "place"],
     )

@@ -78,6 +78,21 @@ def test_mixed_ids_can_be_declared_text(write):
     assert load_table(path, columns=TableColumns(id_type="text")).catalogue.ids.tolist() == ["1234567890", "B00A"]
 
 
+@pytest.mark.parametrize("kind", [np.float64, np.uint64, np.int32])
+def test_numbers_declared_text_are_written_as_whole_numbers(tmp_path, kind):
+    users = np.array([1, 2], kind)
+    pd.DataFrame({"user_id": users, "item_id": 1, "timestamp": 1}).to_parquet(tmp_path / "log.parquet")
+    log = load_table(tmp_path / "log.parquet", columns=TableColumns(id_type="text"))
+    assert log.users.ids.tolist() == ["1", "2"]
+
+
+def test_a_fraction_is_no_id_though_declared_text(tmp_path):
+    pd.DataFrame({"user_id": [1.0, 1.5], "item_id": 1, "timestamp": 1}).to_parquet(tmp_path / "log.parquet")
+    message = r"row 2, column 'user_id': expected an id that is a whole number or text, got 1\.5"
+    with pytest.raises(ValueError, match=message):
+        load_table(tmp_path / "log.parquet", columns=TableColumns(id_type="text"))
+
+
 @pytest.mark.parametrize(
     ("times", "expected"),
     [
@@ -87,6 +102,9 @@ def test_mixed_ids_can_be_declared_text(write):
         (["5.25", "7"], [5_250_000, 7_000_000]),
         (["1970-01-02", "1970-01-02T00:00:05"], [86400, 86405]),
         (["1970-01-01T01:00:00+01:00", "1970-01-01 00:00:01.5"], [0, 1_500_000]),
+        (["1970-01-01T00:00:01.000000002", "1970-01-01T00:00:01.000000003"], [1_000_000_002, 1_000_000_003]),
+        (["1600000000123456788.0", "1600000000123456789"], [1600000000123456788, 1600000000123456789]),
+        (["5.0", "1.6e18", " 1600000000000000001"], [5, 1600000000000000000, 1600000000000000001]),
     ],
 )
 def test_times(write, times, expected):
@@ -100,6 +118,14 @@ def test_times_of_parquet(tmp_path):
     frame.to_parquet(tmp_path / "log.parquet")
     log = load_table(tmp_path / "log.parquet")
     assert (log.timestamps.tolist(), log.items.tolist()) == ([1, 2], [2, 1])
+
+
+def test_nanoseconds_of_parquet_keep_the_order_that_microseconds_would_lose(tmp_path):
+    times = np.array([1_600_000_000_000_000_002, 1_600_000_000_000_000_001]).astype("datetime64[ns]")
+    pd.DataFrame({"user_id": 1, "item_id": [1, 2], "timestamp": times}).to_parquet(tmp_path / "log.parquet")
+    log = load_table(tmp_path / "log.parquet")
+    assert log.items.tolist() == [2, 1]
+    assert log.timestamps.tolist() == [1_600_000_000_000_000_001, 1_600_000_000_000_000_002]
 
 
 def test_times_of_parquet_with_a_time_zone_are_in_utc(tmp_path):
@@ -296,6 +322,10 @@ def test_a_profile_of_names_is_refused(write):
         (HEADER + "1,2,3\n1,x2,3\n", "line 3, column 'item_id': expected a whole number, .*'text'.* got 'x2'"),
         (HEADER + "1,2,3\n1,2,yesterday\n", "line 3, column 'timestamp': expected a number, .* got 'yesterday'"),
         (HEADER + "1,2,2020-01-01\n1,2,2020-13-01\n", "line 3, column 'timestamp': .* got '2020-13-01'"),
+        (
+            HEADER + "1,2,1600000000123456789\n1,2,1600000000123456788.5\n",
+            "line 2, column 'timestamp': expected a time whose microseconds fit into 64 bits",
+        ),
         (HEADER + "1,2,3\n1,2,inf\n", "line 3, column 'timestamp': .* got 'inf'"),
         (HEADER + "1,2,3\n1,2\n", "line 3, column 'timestamp': .* got nothing"),
         (HEADER + "1,2,3\n1,2,3,4\n", "line 3.* saw 4"),
@@ -311,6 +341,15 @@ def test_a_profile_of_names_is_refused(write):
 def test_bad_rows_are_named(write, text, message):
     with pytest.raises(ValueError, match=r"log\.csv.*" + message):
         load_table(write(text))
+
+
+def test_a_bad_row_is_named_beyond_a_cell_of_any_length(write):
+    long = "x" * 200_000
+    with pytest.raises(ValueError, match=r"log\.csv, line 3, column 'timestamp': .* got 'y'"):
+        load_table(write(f"user_id,item_id,timestamp,title\n1,2,3,{long}\n1,2,y,\n"))
+    # A quote that nobody closes for 40,002 lines, after the header, makes one id of them.
+    with pytest.raises(ValueError, match=r"line 40003, column 'user_id': expected an id of at most 500 characters"):
+        load_table(write(HEADER + '"a,2,3\n' + "b,2,3\n" * 40_000 + 'c",2,3\n'))
 
 
 @pytest.mark.parametrize("value", ["2", "-1", "nan", "yes", ""])

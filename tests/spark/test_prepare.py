@@ -64,6 +64,18 @@ def test_a_folder_of_parquet_files_of_which_one_has_parts_of_seconds(spark, tmp_
     )
 
 
+def test_parts_with_seconds_microseconds_and_nanoseconds_have_one_clock(spark, tmp_path):
+    folder = tmp_path / "log"
+    folder.mkdir()
+    for part, fraction in (("a", ".000000002"), ("b", ""), ("c", ".000001")):
+        times = [f"1970-01-01T00:00:0{second}{fraction}" for second in (2, 1)]
+        frame = pd.DataFrame({"user_id": 1, "item_id": [f"{part}2", f"{part}1"], "timestamp": times})
+        frame.to_parquet(folder / f"{part}.parquet")
+    log = load_table(folder)
+    assert log.timestamps.tolist() == [second * 10**9 + nanos for second in (1, 2) for nanos in (0, 2, 1000)]
+    equal(read_sequences(prepare_table(spark, folder, tmp_path / "out")), log)
+
+
 def test_what_is_wrong_is_said_and_leaves_nothing(spark, tmp_path):
     log = tmp_path / "log.csv"
     log.write_text("user_id,item_id,timestamp\n1,2,3\n1,2,soon\n")

@@ -48,7 +48,7 @@ def test_a_parquet_file_tells_its_rows_places():
 def test_each_part_says_in_what_its_times_are():
     rows = found(part(["5"]), part(["5", "6.25"]), part(["1970-01-01T00:00:02Z"]))
     assert rows["timestamp"] == [5, 5_000_000, 6_250_000, 2]
-    assert rows["micros"] == [False, True, True, False]
+    assert rows["ticks"] == [1, 10**6, 10**6, 1]
     assert rows["dates"] == [False, False, False, True]
 
 
