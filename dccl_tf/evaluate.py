@@ -17,7 +17,7 @@ from dccl_tf.data.batches import point_rows
 from dccl_tf.data.negatives import NegativeSampler
 from dccl_tf.data.schema import InteractionLog, Span
 from dccl_tf.data.synthetic import Oracle
-from dccl_tf.metrics import group_auc, hit_rate, log_loss, ndcg, user_auc
+from dccl_tf.metrics import NotANumberError, group_auc, hit_rate, log_loss, ndcg, user_auc
 from dccl_tf.training_data import TrainingData
 
 UserValues = dict[str, np.ndarray]  # metric -> [U], NaN for users that it does not count
@@ -54,8 +54,12 @@ class Evaluator(Protocol):
 
 
 def validation(judge: Evaluator, cloud: Scorer, vectors: Vectors | None = None) -> float:
-    """What training stops by: the mean over users of the judge's selection metric, higher is better."""
-    return float(np.nanmean(judge(cloud, vectors)[judge.selection_metric]))
+    """What training stops by: the mean over users of the judge's selection metric, higher is better; NaN for a model
+    whose logits are no numbers any more, which training refuses."""
+    try:
+        return float(np.nanmean(judge(cloud, vectors)[judge.selection_metric]))
+    except NotANumberError:
+        return float("nan")
 
 
 class NextEvaluator:

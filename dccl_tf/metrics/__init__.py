@@ -2,12 +2,14 @@
 
 from dccl_tf.metrics.auc import group_auc, user_auc
 from dccl_tf.metrics.calibration import expected_calibration_error, log_loss
+from dccl_tf.metrics.checks import NotANumberError
 from dccl_tf.metrics.groups import by_activity
 from dccl_tf.metrics.mean import Estimate, estimate, paired_estimate
 from dccl_tf.metrics.ranking import graded_ndcg, hit_rate, ndcg
 
 __all__ = [
     "Estimate",
+    "NotANumberError",
     "by_activity",
     "estimate",
     "expected_calibration_error",

@@ -3,6 +3,10 @@
 import numpy as np
 
 
+class NotANumberError(ValueError):
+    """NaN where a number was expected."""
+
+
 def numbers(name: str, values: np.ndarray) -> np.ndarray:
     """`values` as an array of numbers, none NaN; a NaN would be sorted or binned somewhere without a word."""
     values = np.asarray(values)
@@ -11,7 +15,7 @@ def numbers(name: str, values: np.ndarray) -> np.ndarray:
     bad = np.isnan(values)
     if bad.any():
         place = ", ".join(str(index) for index in np.unravel_index(bad.argmax(), bad.shape))
-        raise ValueError(f"{name}: expected numbers, got NaN at [{place}]")
+        raise NotANumberError(f"{name}: expected numbers, got NaN at [{place}]")
     return values
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.schema import Span
-from dccl_tf.evaluate import LikedEvaluator, NextEvaluator
+from dccl_tf.evaluate import LikedEvaluator, NextEvaluator, validation
 from tests.data.logs import log_of
 
 # Of items 1 to 8 the first user has touched 5, the second 2, the third 6.
@@ -19,6 +20,15 @@ def test_users_who_leave_too_few_competitors_are_not_judged():
     assert sorted(some.candidates[0, 1:]) == [6, 7, 8]
     # Who is left out changes nothing for the others.
     np.testing.assert_array_equal(NextEvaluator(LOG, LAST, 3, negatives=5).candidates[0, 0], some.candidates[1, 0])
+
+
+def test_a_model_whose_logits_are_no_numbers_is_worth_nan():
+    log, last = log_of([1, 2, 3], [2, 3, 4], [3, 4, 5, 6, 7, 8]), Span(np.array([2, 2, 5]), np.array([3, 3, 6]))
+    cloud = CloudModel.for_data(log.catalogue, log.users, length=2, history_length=3)
+    judge = NextEvaluator(log, last, 3, negatives=2)
+    assert 0.0 <= validation(judge, cloud) <= 1.0
+    cloud.din.logit.bias.assign([np.nan])
+    assert np.isnan(validation(judge, cloud))
 
 
 def test_nobody_to_judge_is_told_before_anything_is_trained():

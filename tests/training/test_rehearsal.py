@@ -79,7 +79,7 @@ def test_student_as_its_own_teacher_is_refused(cloud, data):
 
 
 def test_an_end_that_diverges_never_happened(log):
-    config = replace(CONFIG, pretraining=TrainConfig(epochs=1), closing_beta=1.0, batch_positions=64)
+    config = replace(CONFIG, pretraining=TrainConfig(epochs=1), closing_beta=1.0)
     span, judge = joined(split_log(log, config), "all"), evaluators(log, split_log(log, config), config)[0]
     found = []
     for rate in (None, 1e30):
