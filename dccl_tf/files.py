@@ -71,6 +71,6 @@ def alone_in(folder: Path, argument: str) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file so that a kill leaves the old or the new one."""
+    """Writes a file in UTF-8 so that a kill leaves the old or the new one."""
     with whole(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")

@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from dccl_tf.files import write_text
 from dccl_tf.report import numbers, plots
 from dccl_tf.report.results import LOWER_IS_BETTER, ProtocolResults, Results
 
 
 def write_report(results: Results, folder: Path) -> Path:
-    """Writes both files into `folder`, which is made if need be, and returns the page's path."""
+    """Writes both files into `folder`, which is made if need be, and returns the page's path. What was there before
+    stays until each is whole."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     figures = json.dumps(jsonable(asdict(results)), indent=1, sort_keys=True, allow_nan=False)
-    (folder / "report.json").write_text(figures, encoding="utf-8")
     environment = Environment(
         loader=PackageLoader("dccl_tf.report", "."),
         autoescape=select_autoescape(),
@@ -27,9 +28,10 @@ def write_report(results: Results, folder: Path) -> Path:
         lstrip_blocks=True,
     )
     sections = [_section(name, found) for name, found in results.protocols.items()]
-    path = folder / "report.html"
-    path.write_text(environment.get_template("page.html").render(results=results, sections=sections), encoding="utf-8")
-    return path
+    page = environment.get_template("page.html").render(results=results, sections=sections)
+    write_text(folder / "report.json", figures)
+    write_text(folder / "report.html", page)
+    return folder / "report.html"
 
 
 def jsonable(value: Any) -> Any:

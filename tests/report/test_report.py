@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from dccl_tf.metrics import Estimate
 from dccl_tf.report import (
@@ -79,6 +81,20 @@ def test_json_holds_every_figure(tmp_path):
     found = json.loads((tmp_path / "report.json").read_text())
     assert found["protocols"]["liked"]["models"]["DCCL-e"]["macro_auc/liked"]["mean"] == 0.63
     assert found["protocols"]["liked"]["models"]["DIN"]["log_loss/liked"]["skipped"] == 2
+
+
+def test_a_report_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):
+    write_report(results(), tmp_path)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+    def full(path, text, **_):
+        path.write_bytes(text.encode()[:10])
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="no space left"):
+        write_report(dataclasses.replace(results(), seed=1), tmp_path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_page_is_one_file_that_escapes_what_it_shows(tmp_path):
