@@ -1,6 +1,7 @@
 """A prepared log as a folder of Parquet files: whole and in parts."""
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -98,6 +99,22 @@ def test_the_old_log_stays_until_the_new_one_is_whole(folder, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         write_sequences(random_log(2, count=5), folder)
     assert log_identity(read_sequences(folder)) == log_identity(random_log(1, count=9))
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_the_old_log_comes_back_where_the_new_one_cannot_take_its_place(folder, monkeypatch):
+    write_sequences(random_log(1, count=9), folder)
+    replace_file = os.replace
+
+    def refused(source, target):
+        if source.name.startswith(".unfinished"):
+            raise OSError("not permitted")
+        replace_file(source, target)
+
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(OSError, match="not permitted"):
+        write_sequences(random_log(2, count=5), folder)
+    assert len(read_sequences(folder).users) == 9
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
