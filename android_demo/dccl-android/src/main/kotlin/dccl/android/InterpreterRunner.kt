@@ -27,22 +27,26 @@ class InterpreterRunner(model: File, threads: Int = 1) : SignatureRunner {
 
     private val interpreter = try {
         Interpreter(model, Interpreter.Options().setNumThreads(threads))
-    } catch (error: IllegalArgumentException) {
+    } catch (error: RuntimeException) { // IllegalArgument of the file, IllegalState of the tensors' memory
         throw ModelError("$model: $runtime cannot load it (${error.message}); export it again for this runtime", error)
     }
 
-    override val signatures: Map<String, SignatureSpec> = interpreter.signatureKeys.associateWith { signature ->
-        SignatureSpec(
-            inputs = interpreter.getSignatureInputs(signature)
-                .associateWith { spec(interpreter.getInputTensorFromSignature(it, signature)) },
-            outputs = interpreter.getSignatureOutputs(signature)
-                .associateWith { spec(interpreter.getOutputTensorFromSignature(it, signature)) }
-        )
-    }
+    override val signatures: Map<String, SignatureSpec>
 
     // Direct buffers of the signatures' own sizes, used again in every call.
-    private val inputs = signatures.mapValues { (_, it) -> buffers(it.inputs) }
-    private val outputs = signatures.mapValues { (_, it) -> buffers(it.outputs) }
+    private val inputs: Map<String, Map<String, ByteBuffer>>
+    private val outputs: Map<String, Map<String, ByteBuffer>>
+
+    init {
+        try {
+            signatures = interpreter.signatureKeys.associateWith(::signature)
+            inputs = signatures.mapValues { (_, it) -> buffers(it.inputs) }
+            outputs = signatures.mapValues { (_, it) -> buffers(it.outputs) }
+        } catch (error: Throwable) {
+            interpreter.close() // nobody else could
+            throw error
+        }
+    }
 
     override fun run(signature: String, inputs: Map<String, Tensor>): Map<String, FloatArray> {
         val from = this.inputs.getValue(signature)
@@ -60,6 +64,13 @@ class InterpreterRunner(model: File, threads: Int = 1) : SignatureRunner {
     }
 
     override fun close() = interpreter.close()
+
+    private fun signature(name: String) = SignatureSpec(
+        inputs = interpreter.getSignatureInputs(name)
+            .associateWith { spec(interpreter.getInputTensorFromSignature(it, name)) },
+        outputs = interpreter.getSignatureOutputs(name)
+            .associateWith { spec(interpreter.getOutputTensorFromSignature(it, name)) }
+    )
 
     private fun buffers(specs: Map<String, TensorSpec>): Map<String, ByteBuffer> =
         specs.mapValues { ByteBuffer.allocateDirect(4 * it.value.size).order(ByteOrder.nativeOrder()) }

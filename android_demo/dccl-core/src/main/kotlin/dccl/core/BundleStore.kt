@@ -13,7 +13,18 @@ internal class BundleStore(private val folder: File) {
     operator fun contains(identity: ByteString): Boolean = path(identity).isDirectory
 
     /** A kept bundle, verified anew. Throws BundleError if it is not kept, or damaged. */
-    fun open(identity: ByteString): Bundle = Bundle.open(path(identity))
+    fun open(identity: ByteString): Bundle {
+        val bundle = try {
+            Bundle.open(path(identity))
+        } catch (error: BundleError) {
+            throw BundleError("${error.message}; $GIVE", error.cause)
+        }
+        if (bundle.identity != identity) { // no hash but this one covers the manifest
+            val (expected, got) = listOf(identity, bundle.identity).map { it.toByteArray().hex() }
+            throw BundleError("${bundle.folder}/manifest.pb: expected SHA-256 $expected, got $got; $GIVE")
+        }
+        return bundle
+    }
 
     /** Copies a bundle in, unless an undamaged copy is kept. Throws as [Bundle.copy] does. */
     fun adopt(bundle: Bundle): Bundle = try {
@@ -39,4 +50,8 @@ internal class BundleStore(private val folder: File) {
     private fun path(identity: ByteString) = File(folder, identity.toByteArray().hex())
 
     private fun left(path: File) = File(path, "state.bin")
+
+    private companion object {
+        const val GIVE = "give the device its bundle again, to Personalizer.open or upgrade"
+    }
 }

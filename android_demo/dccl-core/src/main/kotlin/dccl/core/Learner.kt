@@ -35,14 +35,21 @@ internal class Learner(val bundle: Bundle, val engine: Engine) : Closeable by en
          */
         fun open(bundle: Bundle, runners: SignatureRunners): Learner {
             val model = bundle.model
-            requireBuiltins(model)
-            val runner = CheckedRunner(runners.open(model))
             return try {
-                Learner(bundle, Engine(runner, bundle.manifest))
-            } catch (error: Throwable) {
-                runner.close()
+                requireBuiltins(model)
+                load(bundle, CheckedRunner(runners.open(model)))
+            } catch (error: DeviceError) {
                 throw error
+            } catch (error: RuntimeException) { // runtimes say in many ways that a model is none of theirs
+                throw ModelError("$model: the runtime cannot load it (${error.message}); export it again", error)
             }
+        }
+
+        private fun load(bundle: Bundle, runner: CheckedRunner): Learner = try {
+            Learner(bundle, Engine(runner, bundle.manifest))
+        } catch (error: Throwable) {
+            runner.close()
+            throw error
         }
     }
 }

@@ -12,7 +12,9 @@ import dccl.core.PersonalizeConfig
 import dccl.core.Personalizer
 import dccl.core.RawId
 import dccl.core.Report
+import dccl.core.SignatureRunners
 import dccl.core.StateError
+import dccl.core.hex
 import java.io.File
 import java.util.concurrent.Callable
 import java.util.concurrent.Executors
@@ -276,6 +278,33 @@ class PersonalizerTest : DeviceTests() {
         assertThrows(BundleError::class.java) { open(null) }
         open(Fixtures.bundle()).use { assertEquals("resumed", it.opening.how) }
         open(null).close()
+    }
+
+    @Test
+    fun `a kept manifest with one bit flipped is no bundle of this device's`() {
+        trained { }
+        val manifest = File(home, "bundles").listFiles()!!.single().let { File(it, "manifest.pb") }
+        val whole = manifest.readBytes()
+        val margin = Dccl.Manifest.parseFrom(whole).toBuilder() // what no check of a manifest could notice
+        manifest.writeBytes(margin.setTraining(margin.training.toBuilder().setGateMargin(-1f)).build().toByteArray())
+        val error = assertThrows(BundleError::class.java) { open(null) }
+        assertTrue(error.message!!, error.message!!.contains("manifest.pb: expected SHA-256"))
+        open(Fixtures.bundle()).use { assertEquals(Fixtures.bundle().identity, it.bundle.identity) }
+        assertArrayEquals(whole, manifest.readBytes()) // copied in anew
+    }
+
+    @Test
+    fun `a bundle that the runtime fails to load leaves the device on its own`() {
+        trained { }
+        val next = Bundle.open(Fixtures.successor(File(folder.root, "next")))
+        val failing = SignatureRunners { model ->
+            check(!model.path.contains(next.identity.toByteArray().hex())) { "no memory for the tensors" }
+            Fixtures.runners.open(model)
+        }
+        Personalizer.open(home, next, failing, Fixtures.databases).use {
+            assertEquals("resumed" to Fixtures.bundle().identity, it.opening.how to it.bundle.identity)
+            assertTrue(it.opening.refused, it.opening.refused.contains("cannot load it (no memory for the tensors)"))
+        }
     }
 
     @Test
