@@ -2,11 +2,18 @@ package dccl.android
 
 import android.database.Cursor
 import android.database.DatabaseErrorHandler
+import android.database.sqlite.SQLiteAccessPermException
+import android.database.sqlite.SQLiteCantOpenDatabaseException
 import android.database.sqlite.SQLiteCursor
 import android.database.sqlite.SQLiteDatabase
-import android.database.sqlite.SQLiteDatabaseCorruptException
+import android.database.sqlite.SQLiteDatabaseLockedException
+import android.database.sqlite.SQLiteDiskIOException
 import android.database.sqlite.SQLiteException
+import android.database.sqlite.SQLiteFullException
+import android.database.sqlite.SQLiteOutOfMemoryException
 import android.database.sqlite.SQLiteProgram
+import android.database.sqlite.SQLiteReadOnlyDatabaseException
+import android.database.sqlite.SQLiteTableLockedException
 import dccl.core.SqlDatabase
 import dccl.core.StateError
 import dccl.core.StorageError
@@ -80,16 +87,26 @@ class AndroidDatabase(private val path: String) : SqlDatabase {
 
     private fun <R> guarded(block: () -> R): R = try {
         block()
-    } catch (error: SQLiteDatabaseCorruptException) {
+    } catch (error: SQLiteException) {
+        if (isOfStorage(error)) {
+            throw StorageError("$path: cannot be read or written (${error.message}); free some space, try again", error)
+        }
         throw StateError(
             "$path: damaged (${error.message}); open the device with OnDamage.RESET to begin afresh",
             error
         )
-    } catch (error: SQLiteException) {
-        throw StorageError("$path: cannot be read or written (${error.message}); nothing was changed", error)
     } catch (error: IllegalStateException) { // what the framework throws once it is closed
         if (database.isOpen) throw error
         throw StateError("$path: closed; open the device again", error)
+    }
+
+    /** Whether an error tells of a full disk, a folder without permission or another process's lock. */
+    private fun isOfStorage(error: SQLiteException): Boolean = when (error) {
+        is SQLiteFullException, is SQLiteDiskIOException, is SQLiteReadOnlyDatabaseException,
+        is SQLiteDatabaseLockedException, is SQLiteTableLockedException, is SQLiteCantOpenDatabaseException,
+        is SQLiteAccessPermException, is SQLiteOutOfMemoryException -> true
+
+        else -> false
     }
 
     private companion object {

@@ -6,6 +6,7 @@ import android.app.job.JobScheduler
 import android.app.job.JobService
 import android.content.ComponentName
 import android.content.Context
+import android.util.Log
 import dccl.core.DeviceError
 import java.util.concurrent.TimeUnit
 import java.util.concurrent.atomic.AtomicBoolean
@@ -13,6 +14,7 @@ import kotlin.concurrent.thread
 
 private const val PERSONALIZE = 0xDCC1
 private const val UPLOAD = 0xDCC2
+private const val TAG = "dccl"
 
 /**
  * Asks the system to personalise about once a day while the phone charges, and to upload afterwards on an unmetered
@@ -69,8 +71,11 @@ abstract class BackgroundJob : JobService() {
             val done = try {
                 work(stop::get)
             } catch (error: DeviceError) { // a full disk, a damaged file: later, and what is stored is intact
-                android.util.Log.w("dccl", error)
+                Log.w(TAG, error)
                 false
+            } catch (error: Exception) { // a fault of the code, which coming back soon would not mend
+                Log.e(TAG, "the job has failed and waits for its next time", error)
+                true
             }
             jobFinished(parameters, !done)
         }

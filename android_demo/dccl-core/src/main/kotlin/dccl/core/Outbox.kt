@@ -40,13 +40,13 @@ internal class Outbox(private val database: SqlDatabase) {
     /** All uploads that are remembered, in the order in which they were made. */
     fun all(): List<Queued> = database.query("SELECT $COLUMNS FROM uploads ORDER BY sequence").map {
         Queued(
-            it[0] as Long,
-            ByteString.copyFrom(it[1] as ByteArray),
-            it[2] as String,
-            it[3] as String,
-            (it[4] as Long).toInt(),
-            it[5] as Long,
-            ByteString.copyFrom(it[6] as ByteArray)
+            written(it[0]),
+            ByteString.copyFrom(written<ByteArray>(it[1])),
+            written(it[2]),
+            written(it[3]),
+            written<Long>(it[4]).toInt(),
+            written(it[5]),
+            ByteString.copyFrom(written<ByteArray>(it[6]))
         )
     }
 

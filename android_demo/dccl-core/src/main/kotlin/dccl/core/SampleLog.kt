@@ -81,8 +81,8 @@ internal class SampleLog(private val database: SqlDatabase, private val limits: 
         LoggedSamples(
             history = history(history),
             items = samples.map { raw(it[0]) },
-            labels = FloatArray(samples.size) { (samples[it][1] as Long).toFloat() },
-            at = IntArray(samples.size) { index.getValue(samples[it][2]) },
+            labels = FloatArray(samples.size) { written<Long>(samples[it][1]).toFloat() },
+            at = IntArray(samples.size) { written(index[samples[it][2]]) },
             met = database.query("SELECT item FROM met WHERE first <= ?", newest).map { raw(it[0]) }
         )
     }
@@ -90,12 +90,12 @@ internal class SampleLog(private val database: SqlDatabase, private val limits: 
     /** Number of interactions in the history, and of samples. */
     fun counts(): Pair<Long, Long> {
         val row = database.query("SELECT (SELECT count(*) FROM history), (SELECT count(*) FROM samples)")[0]
-        return row[0] as Long to row[1] as Long
+        return written<Long>(row[0]) to written<Long>(row[1])
     }
 
     /** A number kept beside the log; 0 if it was never raised. */
     fun counter(name: String): Long =
-        database.query("SELECT value FROM counters WHERE name = ?", name).firstOrNull()?.get(0) as Long? ?: 0
+        database.query("SELECT value FROM counters WHERE name = ?", name).firstOrNull()?.let { written<Long>(it[0]) } ?: 0
 
     /** Sets a number, which never goes down. */
     fun raiseCounter(name: String, value: Long) {
@@ -107,10 +107,10 @@ internal class SampleLog(private val database: SqlDatabase, private val limits: 
 
     /** Cuts what is beyond the limits. Only the old end is looked at: positions and numbers have no gaps. */
     private fun bound(length: Int) {
-        val end = number("SELECT max(position) FROM history")!! + 1
+        val end = written<Long>(number("SELECT max(position) FROM history")) + 1
         firstByCount()?.let { database.execute("DELETE FROM samples WHERE position < ?", it) }
         val most = maxOf(limits.history, length)
-        if (end - number("SELECT min(position) FROM history")!! > most) {
+        if (end - written<Long>(number("SELECT min(position) FROM history")) > most) {
             val sample = number("SELECT min(position) FROM samples")
             val kept = end - maxOf(share(most), length.toLong())
             database.execute("DELETE FROM history WHERE position < ?", minOf(kept, sample?.minus(length) ?: end))
@@ -121,25 +121,27 @@ internal class SampleLog(private val database: SqlDatabase, private val limits: 
     /** Position of the oldest interaction whose samples stay, by their number; null if all do. */
     private fun firstByCount(): Long? {
         val first = number("SELECT min(number) FROM samples") ?: return null
-        val last = number("SELECT max(number) FROM samples")!!
+        val last = written<Long>(number("SELECT max(number) FROM samples"))
         if (last - first + 1 <= limits.samples) return null
         val position = "SELECT position FROM samples WHERE number = ?"
-        return minOf(number(position, last - share(limits.samples))!! + 1, number(position, last)!!)
+        val (cut, newest) = listOf(last - share(limits.samples), last).map { written<Long>(number(position, it)) }
+        return minOf(cut + 1, newest)
     }
 
     private fun share(most: Int): Long = maxOf((KEPT * most).toLong(), 1)
 
-    private fun number(query: String, vararg values: Any?): Long? = database.query(query, *values)[0][0] as Long?
+    private fun number(query: String, vararg values: Any?): Long? =
+        database.query(query, *values).firstOrNull()?.get(0)?.let { written<Long>(it) }
 
     private fun history(rows: List<List<Any?>>) =
-        History(rows.map { raw(it[0]) }, IntArray(rows.size) { (rows[it][1] as Long).toInt() })
+        History(rows.map { raw(it[0]) }, IntArray(rows.size) { written<Long>(rows[it][1]).toInt() })
 
     private fun stored(item: RawId): Any = when (item) {
         is RawId.Number -> item.value
         is RawId.Text -> item.value
     }
 
-    private fun raw(stored: Any?): RawId = if (stored is Long) RawId(stored) else RawId(stored as String)
+    private fun raw(stored: Any?): RawId = if (stored is Long) RawId(stored) else RawId(written<String>(stored))
 
     private companion object {
         const val KEPT = 0.9 // share of a bound to which the log is cut

@@ -7,8 +7,8 @@ import java.io.Closeable
  * keeps a write-ahead log with full synchronisation, so that what a transaction wrote survives a kill and a power cut.
  *
  * It is safe under threads: what another thread does waits for a transaction to end. Values are Long, String, ByteArray
- * or null. All methods throw [StorageError] if the file cannot be read or written, and [StateError] if it is damaged
- * or closed.
+ * or null. All methods throw [StorageError] if the file cannot be read or written, as on a full disk, and [StateError] if
+ * it is closed or anything else is wrong: the statements are right for a file as this library wrote it.
  * SQL stays within SQLite 3.9, that of Android 7.
  */
 interface SqlDatabase : Closeable {

@@ -164,7 +164,9 @@ internal class StateFolder(
     private fun openDatabase(databases: SqlDatabases): SqlDatabase {
         val database = databases.open(File(path, "samples.sqlite").path)
         return try {
-            database.also(::prepareTables)
+            prepareTables(database)
+            requireWholeLog(database)
+            database
         } catch (error: Throwable) {
             database.close()
             throw error
@@ -176,7 +178,9 @@ internal class StateFolder(
     } catch (error: StateError) {
         if (onDamage == OnDamage.ERROR) throw error
         for (name in names.filter { File(path, it).exists() }) {
-            File(path, name).renameTo(File(path, "$name.damaged"))
+            if (!File(path, name).renameTo(File(path, "$name.damaged"))) {
+                throw StorageError("${File(path, name)}: cannot be set aside; use a folder that the app may write to")
+            }
             damaged += name
         }
         null

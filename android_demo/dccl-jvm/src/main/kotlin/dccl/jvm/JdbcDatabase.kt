@@ -9,8 +9,14 @@ import java.sql.PreparedStatement
 import java.sql.SQLException
 import java.util.concurrent.locks.ReentrantLock
 import kotlin.concurrent.withLock
-import org.sqlite.SQLiteErrorCode.SQLITE_CORRUPT
-import org.sqlite.SQLiteErrorCode.SQLITE_NOTADB
+import org.sqlite.SQLiteErrorCode.SQLITE_BUSY
+import org.sqlite.SQLiteErrorCode.SQLITE_CANTOPEN
+import org.sqlite.SQLiteErrorCode.SQLITE_FULL
+import org.sqlite.SQLiteErrorCode.SQLITE_IOERR
+import org.sqlite.SQLiteErrorCode.SQLITE_LOCKED
+import org.sqlite.SQLiteErrorCode.SQLITE_NOMEM
+import org.sqlite.SQLiteErrorCode.SQLITE_PERM
+import org.sqlite.SQLiteErrorCode.SQLITE_READONLY
 
 /** A SQLite file through JDBC (org.xerial:sqlite-jdbc). */
 class JdbcDatabase(private val path: String) : SqlDatabase {
@@ -22,6 +28,7 @@ class JdbcDatabase(private val path: String) : SqlDatabase {
         try {
             query("PRAGMA journal_mode = WAL")
             execute("PRAGMA synchronous = FULL")
+            query("PRAGMA secure_delete = ON") // what is deleted is overwritten
         } catch (error: Throwable) {
             close()
             throw error
@@ -73,12 +80,20 @@ class JdbcDatabase(private val path: String) : SqlDatabase {
         lock.withLock(block)
     } catch (error: SQLException) {
         if (closed) throw StateError("$path: closed; open the device again", error)
-        if (error.errorCode and 0xFF in listOf(SQLITE_CORRUPT.code, SQLITE_NOTADB.code)) {
-            throw StateError(
-                "$path: damaged (${error.message}); open the device with OnDamage.RESET to begin afresh",
-                error
-            )
+        if (error.errorCode and 0xFF in STORAGE) {
+            throw StorageError("$path: cannot be read or written (${error.message}); free some space, try again", error)
         }
-        throw StorageError("$path: cannot be read or written (${error.message}); nothing was changed", error)
+        throw StateError(
+            "$path: damaged (${error.message}); open the device with OnDamage.RESET to begin afresh",
+            error
+        )
+    }
+
+    private companion object {
+        // What tells of a full disk, a folder without permission or another process's lock; 0 is the driver's own.
+        val STORAGE = listOf(
+            SQLITE_FULL, SQLITE_IOERR, SQLITE_READONLY, SQLITE_BUSY, SQLITE_LOCKED, SQLITE_CANTOPEN, SQLITE_PERM,
+            SQLITE_NOMEM
+        ).map { it.code } + 0
     }
 }

@@ -82,6 +82,41 @@ class DurabilityTest {
     }
 
     @Test
+    fun `a log with rows that were never written is named at the opening, and set aside when asked`() {
+        val damages = listOf(
+            "DELETE FROM history WHERE position = 3", // a sample without its interaction, and a gap
+            "UPDATE history SET item = x'00' WHERE position = 3",
+            "UPDATE samples SET label = 2 WHERE number = 3",
+            "UPDATE counters SET value = 'a'",
+            "ALTER TABLE met RENAME TO mat"
+        )
+        for ((number, damage) in damages.withIndex()) {
+            val copy = File(folder.root, "$number")
+            Fixtures.device(copy).use {
+                it.logMany(Fixtures.interactions())
+                it.personalize()
+                it.upload() // raises a counter
+            }
+            JdbcDatabase(File(copy, "samples.sqlite").path).use { it.execute(damage) }
+            val error = assertThrows(damage, StateError::class.java) { Fixtures.device(copy) }
+            assertTrue(error.message!!, error.message!!.contains("OnDamage.RESET"))
+            open(OnDamage.RESET, copy).use {
+                assertEquals(listOf("resumed", "samples.sqlite"), listOf(it.opening.how) + it.opening.damaged.take(1))
+                assertEquals(0, it.historySize)
+            }
+        }
+    }
+
+    @Test
+    fun `a log that is damaged while the device is open is named`() {
+        trained()
+        Fixtures.device(home).use {
+            JdbcDatabase(File(home, "samples.sqlite").path).use { log -> log.execute("DELETE FROM history") }
+            assertThrows(StateError::class.java) { it.personalize() }
+        }
+    }
+
+    @Test
     fun `a state that cannot be written leaves the device as it was`() { // D11
         trained()
         val before = File(home, "state.bin").readBytes()
@@ -109,8 +144,8 @@ class DurabilityTest {
         Fixtures.device(home).close()
     }
 
-    private fun open(onDamage: OnDamage) =
-        Personalizer.open(home, Fixtures.bundle(), Fixtures.runners, Fixtures.databases, onDamage = onDamage)
+    private fun open(onDamage: OnDamage, at: File = home) =
+        Personalizer.open(at, Fixtures.bundle(), Fixtures.runners, Fixtures.databases, onDamage = onDamage)
 
     private companion object {
         const val KILLS = 6 // each starts a JVM
