@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device_runtime import Device
+from device_runtime import Device, UploadNoise
 from device_runtime.state.device_state import DeviceState, load_state
 from protos import dccl_pb2
 from protos.signing import verify
@@ -59,6 +59,20 @@ def test_a_folder_that_went_on_in_kotlin_comes_back(tmp_path):
         assert device.upload() == (FOLDER / "upload.bin").read_bytes()
         device.log(102)
         assert device.personalize().samples > 0
+
+
+def test_a_device_that_kotlin_upgraded_is_rolled_back(made_by_kotlin, tmp_path):
+    home = shutil.copytree(FOLDER / "kotlin" / "upgraded", tmp_path / "device")
+    with Device.open(home) as device:
+        assert device.rollback().how == "rollback"
+        np.testing.assert_array_equal(device.vector, made_by_kotlin.current.vector)
+
+
+def test_an_upload_with_noise_made_by_kotlin_is_the_one_python_finds(tmp_path):
+    home = shutil.copytree(FOLDER / "kotlin" / "noisy", tmp_path / "device")
+    with Device.open(home, noise=UploadNoise(clip_norm=1.0, noise_multiplier=0.5)) as device:
+        assert device.upload() == (FOLDER / "kotlin" / "noisy_upload.bin").read_bytes()
+        assert device.state["newest_upload_has_noise"]
 
 
 def test_both_make_the_same_tables():

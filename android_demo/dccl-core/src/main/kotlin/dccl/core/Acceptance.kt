@@ -1,35 +1,58 @@
 package dccl.core
 
 import com.google.protobuf.ByteString
+import java.io.IOException
 
 /**
- * Brings bundles into use: copied into the device's own store, and accepted here before anything of the device's is
- * entrusted to them.
+ * Brings bundles into use: copied into the device's own store, accepted here before anything of the device's is
+ * entrusted to them, and remembered if they were not.
  */
 internal class Installer(private val folder: StateFolder, private val runners: SignatureRunners) {
     /**
      * A bundle that is to be used from now on.
      *
-     * @throws DeviceError it was refused, or cannot be copied; the bundles kept are as they were.
+     * @param runtime the one in use; null for a device without any bundle, which has nothing to lose by trying again.
+     * @param retry tries also a bundle that was refused before.
+     * @throws DeviceError it was refused, now or before, or cannot be copied; the bundles kept are as they were.
      */
-    fun new(bundle: Bundle): Learner {
+    fun new(bundle: Bundle, runtime: String?, retry: Boolean = false): Learner {
+        val before = if (retry) null else runtime?.let { folder.refusals.reason(bundle.identity, it) }
+        if (before != null) throw BundleError(before)
         val kept = folder.bundles.adopt(bundle)
         return try {
             accept(kept, runners)
         } catch (error: Throwable) {
+            if (runtime != null && error is DeviceError) refuse(bundle.identity, runtime, error)
             folder.tidyBundles()
             throw error
         }
     }
 
-    /** A bundle of the store, which was accepted when it came; if it is damaged or lost there, [other] in its place. */
-    fun kept(identity: ByteString, other: Bundle?): Learner {
+    /** A bundle of the store, which was accepted when it came; if it is damaged there, the same one from [source]. */
+    fun kept(identity: ByteString, source: Bundle?): Learner {
         val bundle = try {
             folder.bundles.open(identity)
         } catch (error: BundleError) {
-            return new(other ?: throw error)
+            if (source == null || source.identity != identity) throw error
+            folder.bundles.adopt(source)
         }
         return Learner.open(bundle, runners)
+    }
+
+    /** The bundle that came last and was not refused, for a device that has lost its state. */
+    fun newest(): Bundle {
+        val refused = folder.refusals.all()
+        val identity = folder.bundles.newest().firstOrNull { it !in refused }
+            ?: throw InputError("bundle: expected one for a new device, got none")
+        return folder.bundles.open(identity)
+    }
+
+    private fun refuse(identity: ByteString, runtime: String, error: DeviceError) {
+        if (error.cause is IOException) return // no fault of the bundle's
+        try {
+            folder.refusals.add(identity, runtime, error.message.orEmpty())
+        } catch (_: StorageError) { // on a full disk: it is tried once more
+        }
     }
 }
 
@@ -65,7 +88,11 @@ private fun requireCertificate(bundle: Bundle) {
 /** Refuses a runner that does not compute what the exporter's did: a golden call differs by more than its tolerance. */
 private fun requireGoldens(learner: Learner) {
     val runner = learner.engine.runner
-    val wrong = replayGoldens(learner.bundle, runner).filterNot { it.passed }
+    val wrong = try {
+        replayGoldens(learner.bundle, runner).filterNot { it.passed }
+    } catch (error: InputError) {
+        throw BundleError("goldens.pb: ${error.message}; export the bundle again", error)
+    }
     wrong.maxByOrNull { it.difference / it.tolerance }?.let {
         throw BundleError(
             "goldens.pb: expected ${it.signature}.${it.output} within ${it.tolerance}, got ${it.difference} on " +

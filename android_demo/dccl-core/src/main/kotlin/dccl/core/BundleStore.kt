@@ -10,7 +10,7 @@ import java.io.File
  *     bundles/IDENTITY/state.bin the device's state when it left this bundle for another
  */
 internal class BundleStore(private val folder: File) {
-    operator fun contains(identity: ByteString): Boolean = path(identity).isDirectory
+    operator fun contains(identity: ByteString): Boolean = !identity.isEmpty && path(identity).isDirectory
 
     /** A kept bundle, verified anew. Throws BundleError if it is not kept, or damaged. */
     fun open(identity: ByteString): Bundle {
@@ -35,11 +35,31 @@ internal class BundleStore(private val folder: File) {
 
     /** Keeps the state that a device has in its bundle, before it goes over to another. Throws StorageError. */
     fun leave(state: DeviceState) {
-        if (state.bundle in this) replaceFile(left(path(state.bundle)), state.toBytes())
+        if (state.bundle in this) replaceFile(stateFile(state.bundle), state.toBytes())
     }
 
-    /** Deletes the states that [leave] kept. */
-    fun forgetStates() = folder.listFiles().orEmpty().forEach { left(it).delete() }
+    /** The state that the device had in a bundle when it left it. Throws StateError if it is not there, or damaged. */
+    fun left(identity: ByteString): DeviceState {
+        val state = if (identity in this) readFile(stateFile(identity))?.let(DeviceState::fromBytes) else null
+        if (state == null || state.bundle != identity) {
+            val got = identity.toByteArray().hex().take(12).ifEmpty { "none" }
+            throw StateError(
+                "rollback: expected the bundle before this one among those kept, got $got; a device keeps one, and " +
+                    "none once it has rolled back"
+            )
+        }
+        return state
+    }
+
+    /** Deletes the states that [leave] kept, and what an interrupted write left of one. Throws StorageError. */
+    fun forgetStates() = folder.listFiles().orEmpty()
+        .flatMap { bundle -> bundle.listFiles { file -> file.name.startsWith(STATE) }.orEmpty().asList() }
+        .forEach(::erase)
+
+    /** Identities of the bundles kept, the one that came last first. */
+    fun newest(): List<ByteString> = folder.listFiles { file -> file.name.matches(IDENTITY) }.orEmpty()
+        .sortedByDescending { File(it, "manifest.pb").lastModified() }
+        .map { ByteString.copyFrom(unhex(it.name)) }
 
     /** Removes all but these, and what an interrupted copy left. What cannot be removed waits for next time. */
     fun keep(identities: List<ByteString>) {
@@ -49,9 +69,11 @@ internal class BundleStore(private val folder: File) {
 
     private fun path(identity: ByteString) = File(folder, identity.toByteArray().hex())
 
-    private fun left(path: File) = File(path, "state.bin")
+    private fun stateFile(identity: ByteString) = File(path(identity), STATE)
 
     private companion object {
+        const val STATE = "state.bin"
+        val IDENTITY = Regex("[0-9a-f]{64}")
         const val GIVE = "give the device its bundle again, to Personalizer.open or upgrade"
     }
 }

@@ -14,8 +14,7 @@ internal fun replaceFile(file: File, content: ByteArray) {
     val temporary = File(file.path + ".new")
     try {
         FileOutputStream(temporary).use { stream ->
-            temporary.setReadable(false, false)
-            temporary.setReadable(true, true)
+            ownersAlone(temporary)
             stream.write(content)
             stream.fd.sync()
         }
@@ -24,6 +23,23 @@ internal fun replaceFile(file: File, content: ByteArray) {
     }
     // On Linux and Android this is rename(2), which replaces in one step.
     if (!temporary.renameTo(file)) throw StorageError("$file: cannot be replaced; the previous one is intact")
+}
+
+/** Lets nobody but the owner read, write or enter; on Android the system does, elsewhere it is needed. */
+internal fun ownersAlone(file: File) {
+    file.setReadable(false, false)
+    file.setReadable(true, true)
+    file.setWritable(false, false)
+    file.setWritable(true, true)
+    if (file.isDirectory) {
+        file.setExecutable(false, false)
+        file.setExecutable(true, true)
+    }
+}
+
+/** Removes a file, or a folder with all that is in it. Throws StorageError if something stays. */
+internal fun erase(file: File) {
+    if (!file.deleteRecursively()) throw StorageError("$file: cannot be erased; close what uses it and try again")
 }
 
 /** The content, or null if there is no such file. Throws StorageError if it cannot be read. */

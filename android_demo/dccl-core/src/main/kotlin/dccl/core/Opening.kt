@@ -18,7 +18,7 @@ enum class OnBundleChange {
 
 /** How the vector in use came to its bundle: never silently. */
 data class Opening(
-    val how: String, // first, resumed, rebase, keep or reset
+    val how: String, // first, resumed, rebase, keep, reset or rollback
     val bundle: ByteString, // identity of the bundle in use
     val previous: ByteString = ByteString.EMPTY, // identity of the bundle before it
     val damaged: List<String> = emptyList(), // files of the state folder that were set aside
@@ -59,7 +59,7 @@ internal fun openState(
 
     val (how, state) = when {
         stored == null -> "first" to fresh()
-        stored.bundle == bundle.identity -> "resumed" to stored
+        stored.bundle == bundle.identity -> "resumed" to stored.also { requireLength(it, bundle) }
 
         policy == OnBundleChange.RESET ->
             policy.text to fresh().copy(opening = policy.text, previousBundle = stored.bundle)
@@ -67,6 +67,33 @@ internal fun openState(
     }
     val opening = Opening(how, bundle.identity, state.previousBundle, profileUnknown = named)
     return Opened(state.copy(profile = raw), indices, opening)
+}
+
+/**
+ * The state in which a device left the bundle that it returns to: its vector, optimiser, gate and evidence, with the
+ * profile of [now], which is the user's.
+ */
+internal fun rolledBack(
+    learner: Learner,
+    log: SampleLog,
+    left: DeviceState,
+    now: DeviceState,
+    sequence: Long
+): Opened {
+    val state =
+        left.copy(profile = now.profile, sequence = sequence, opening = "rollback", previousBundle = now.bundle)
+    val opened = openState(learner, log, state, null, OnBundleChange.KEEP, sequence)
+    return Opened(opened.state, opened.profile, opened.opening.copy(how = "rollback"))
+}
+
+private fun requireLength(state: DeviceState, bundle: Bundle) {
+    val expected = bundle.manifest.metapatchLength
+    if (state.anchor.size != expected) {
+        throw StateError(
+            "state: expected a vector of $expected floats, as its bundle ${bundle.identity.toByteArray().hex().take(12)} " +
+                "has, got ${state.anchor.size}; open the device with OnBundleChange.RESET on another bundle"
+        )
+    }
 }
 
 /** A state of another bundle. It counts as untrained in this one, so it is not uploaded before it was trained. */

@@ -1,6 +1,7 @@
 package dccl.core
 
 import com.google.protobuf.ByteString
+import dccl.Dccl
 
 /** An upload and what became of it. */
 data class Queued(
@@ -52,6 +53,17 @@ internal class Outbox(private val database: SqlDatabase) {
 
     /** The first that is to be sent, if any waits. */
     fun next(): Queued? = all().firstOrNull { it.status == QUEUED }
+
+    /** Takes back what waits without noise, such as the upload of the bundle before: it is never sent. */
+    fun withdrawExact() = database.transaction {
+        for (one in all().filter { it.status == QUEUED && Dccl.VectorUpload.parseFrom(it.content).hasEvidence() }) {
+            database.execute(
+                "UPDATE uploads SET status = 'superseded', detail = ? WHERE sequence = ?",
+                "it was made without noise, which every upload has by now; it is not sent",
+                one.sequence
+            )
+        }
+    }
 
     /** Notes what the cloud answered, or why it did not; what meanwhile gave way to a newer upload waits no more. */
     fun answered(sequence: Long, answer: Answer) = database.transaction {

@@ -104,17 +104,7 @@ internal class Personalization(
     private var steps = 0 // of all
     private var total = 0.0 // loss of the epoch's rows so far
     private var seen = 0 // rows of the epoch so far
-    private var best = Candidate(
-        start,
-        null,
-        if (start.step >
-            0
-        ) {
-            orInfinity(heldoutLoss(start, 1f))
-        } else {
-            Double.POSITIVE_INFINITY
-        }
-    )
+    private var best = Candidate(start, null, orInfinity(if (start.step > 0) heldoutLoss(start, 1f) else null))
     private val losses = ArrayList<Double>()
     private val heldoutLosses = ArrayList<Double>()
     private var seconds = 0.0
@@ -135,7 +125,7 @@ internal class Personalization(
         while (stopped == null && epoch < epochs) stopped = finishEpoch(shouldStop, onStep)
         val interrupted = stopped == "should_stop" && seen > 0
         val losses = if (interrupted) losses + total / seen else losses.toList()
-        val heldoutLosses = heldoutLosses + listOfNotNull(heldoutLoss(state, 1f).takeIf { interrupted })
+        val heldoutLosses = heldoutLosses + listOfNotNull(if (interrupted) heldoutLoss(state, 1f) else null)
         val kept = if (interrupted) better(heldoutLosses.lastOrNull()) else best
         val evidence = Evidence(rows.heldout.size, cloudLoss, kept.loss.takeIf { it.isFinite() })
         seconds += (System.nanoTime() - began) / 1e9
@@ -185,24 +175,20 @@ internal class Personalization(
     private fun better(loss: Double?): Candidate =
         if (loss == null || loss < best.loss) Candidate(state, epoch, orInfinity(loss)) else best
 
-    /** What the held-out rows say of the vector that was begun with, and the gate that follows. */
-    fun weigh(): Pair<Evidence, Double> {
-        val evidence = Evidence(rows.heldout.size, cloudLoss, heldoutLoss(start, 1f)?.takeIf { it.isFinite() })
-        return evidence to decideGate(evidence, margin)
-    }
-
-    /** Mean log loss of the held-out rows; null if there are none. */
-    private fun heldoutLoss(state: VectorState, gate: Float): Double? {
-        if (rows.heldout.isEmpty()) return null
-        var total = 0.0
-        for (part in rows.heldout.chunked(engine.manifest.trainBatch)) {
-            val logits = engine.evaluate(state, rows.batch(part).hidden, gate)
-            part.forEachIndexed { place, row -> total += logLoss(logits[place], rows.label(row)) }
-        }
-        return total / rows.heldout.size
-    }
+    private fun heldoutLoss(state: VectorState, gate: Float): Double? = heldoutLoss(engine, rows, state, gate)
 
     private fun orInfinity(loss: Double?): Double = loss?.takeIf { it.isFinite() } ?: Double.POSITIVE_INFINITY
+}
+
+/** Mean log loss of the held-out rows; null if there are none. */
+internal fun heldoutLoss(engine: Engine, rows: EncodedRows, state: VectorState, gate: Float): Double? {
+    if (rows.heldout.isEmpty()) return null
+    var total = 0.0
+    for (part in rows.heldout.chunked(engine.manifest.trainBatch)) {
+        val logits = engine.evaluate(state, rows.batch(part).hidden, gate)
+        part.forEachIndexed { place, row -> total += logLoss(logits[place], rows.label(row)) }
+    }
+    return total / rows.heldout.size
 }
 
 /**

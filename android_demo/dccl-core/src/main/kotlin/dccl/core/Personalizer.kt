@@ -16,15 +16,17 @@ data class Scored(val item: RawId, val logit: Float)
  * One device: logs interactions, ranks, personalises itself and uploads its vector. Made by [Personalizer.open].
  *
  * Items are the app's own ids everywhere. All methods are safe under threads, and a ranking does not wait for a
- * personalisation; one process owns a state folder. All failures are [DeviceError]s that leave what was stored as it was.
+ * personalisation or an upgrade; one process owns a state folder. What can be foreseen to fail is a [DeviceError].
  */
 class Personalizer private constructor(
     private val folder: StateFolder,
     val deviceId: String,
-    private val key: ByteArray?,
+    key: ByteArray?,
+    noise: UploadNoise?,
     runners: SignatureRunners
 ) : Closeable {
     private val installer = Installer(folder, runners)
+    private val sender = Sender(folder, deviceId, key, noise)
     private val lock = ReentrantLock() // state, log and caches
     private val training = ReentrantLock() // one personalisation or upgrade at a time
     private val sending = ReentrantLock() // one at a time, and never while holding the others
@@ -36,6 +38,7 @@ class Personalizer private constructor(
     @Volatile private lateinit var stateInUse: DeviceState
     private lateinit var profile: IntArray // [P]
     private var history: Pair<IntArray, IntArray>? = null // [T] model ids and labels
+    private var met: MutableSet<RawId>? = null // what the log says, once it was asked
     private var unfinished: Unfinished? = null
 
     /** How the vector came to this bundle. */
@@ -77,8 +80,12 @@ class Personalizer private constructor(
             }
         }
         lock.withLock {
-            folder.samples.append(interactions, train, bundle.manifest.historyLength)
+            val noLongerMet = folder.samples.append(interactions, train, bundle.manifest.historyLength)
             history = null
+            met?.run {
+                addAll(interactions.map { it.item })
+                removeAll(noLongerMet.toSet())
+            }
         }
         countUnknown(interactions.map { it.item })
     }
@@ -118,8 +125,7 @@ class Personalizer private constructor(
         excludeHistory: Boolean = false
     ): List<Scored> {
         if (k != null && k < 1) throw InputError("k: expected a whole number of at least 1, got $k")
-        val met = if (excludeHistory) lock.withLock { folder.samples.met() } else emptySet()
-        val ids = candidates.filterNot { it in met }
+        val ids = if (excludeHistory) lock.withLock { candidates.filterNot { it in met() } } else candidates
         val scored = ids.zip(scores(ids, gate).asList(), ::Scored).sortedByDescending { it.logit }
         return if (k == null) scored else scored.take(k)
     }
@@ -135,6 +141,8 @@ class Personalizer private constructor(
         val length = bundle.manifest.historyLength
         encodeHistory(folder.samples.newest(length), bundle.vocabulary, length).also { history = it }
     }
+
+    private fun met(): Set<RawId> = met ?: folder.samples.met().also { met = it }
 
     // ---- Learning ----------------------------------------------------------------------------------
 
@@ -153,14 +161,17 @@ class Personalizer private constructor(
         config: PersonalizeConfig = PersonalizeConfig(),
         shouldStop: () -> Boolean = { false },
         onStep: (epoch: Int, step: Int, loss: Float) -> Unit = { _, _, _ -> }
-    ): Report = training.withLock {
+    ): Report = exclusively("personalize") {
         val (state, profile) = lock.withLock { stateInUse to profile }
         val begun = unfinished?.takeIf { it.goesOn(state, config) }?.training
         val training = begun ?: learner.training(folder.samples, state, profile, config)
         unfinished = null
         val outcome = training.run(shouldStop, onStep)
         val report = outcome.report
-        if (report.stopped == "no samples") return report.copy(gate = state.gate)
+        if (report.steps == 0) { // nothing was learned: what is known of the vector in use stays
+            if (report.stopped == "should_stop") unfinished = Unfinished(training, state.current)
+            return report.copy(gate = state.gate)
+        }
         lock.withLock {
             val now = stateInUse // its sequence number may have grown meanwhile
             val samples = if (report.bestEpoch != null) report.samples.toLong() else now.samples
@@ -179,16 +190,61 @@ class Personalizer private constructor(
 
     /**
      * Goes over to another bundle, for good, once its certificate is checked and this phone's runtime has replayed its
-     * goldens; the vector follows by the policy and the log stays. Its files are copied into the state folder.
+     * goldens; the vector follows by the policy and the log stays. Its files are copied into the state folder, and the
+     * bundle before it is kept to roll back to.
      *
+     * @param retry tries it even if this runtime refused it before, or it was rolled back from.
      * @throws DeviceError the device goes on with the bundle it had.
      */
-    fun upgrade(bundle: Bundle, onBundleChange: OnBundleChange = OnBundleChange.REBASE): Opening = training.withLock {
-        val next = installer.new(bundle)
+    fun upgrade(
+        bundle: Bundle,
+        onBundleChange: OnBundleChange = OnBundleChange.REBASE,
+        retry: Boolean = false
+    ): Opening = exclusively("upgrade") {
         val before = learner
-        lock.withLock { enter(next, null, onBundleChange) }
+        enter(installer.new(bundle, runtime, retry), null, onBundleChange)
         inUse.write { before.close() }
         opening
+    }
+
+    /**
+     * Returns to the bundle before this one, with the vector, optimiser, gate and evidence that were left there. The log
+     * stays. The bundle that is left is not taken again by [open], or by [upgrade] without `retry`.
+     *
+     * @throws StateError there is none to return to.
+     * @throws BundleError it is damaged; the device goes on with the bundle it has.
+     */
+    fun rollback(): Opening = exclusively("rollback") {
+        val (before, now) = learner to stateInUse
+        val left = folder.bundles.left(now.previousBundle)
+        val next = installer.kept(left.bundle, null)
+        try {
+            lock.withLock {
+                val opened = rolledBack(next, folder.samples, left, now, folder.sequence)
+                folder.refusals.add(now.bundle, Refusals.EVERYWHERE, "it was rolled back")
+                try {
+                    folder.save(opened.state)
+                } catch (error: StorageError) {
+                    folder.refusals.forgive(now.bundle) // it stays in use
+                    throw error
+                }
+                use(next, opened)
+            }
+        } catch (error: Throwable) {
+            next.close()
+            throw error
+        }
+        folder.bundles.keep(listOf(left.bundle))
+        inUse.write { before.close() }
+        opening
+    }
+
+    /** One at a time, and not from within a training's callbacks: they would change what it stands on. */
+    private inline fun <R> exclusively(name: String, work: () -> R): R {
+        if (training.isHeldByCurrentThread) {
+            throw StateError("$name: called while personalize() runs on this thread; call it once that has returned")
+        }
+        return training.withLock(work)
     }
 
     // ---- Uploading ---------------------------------------------------------------------------------
@@ -201,30 +257,23 @@ class Personalizer private constructor(
      * @throws StateError there is no key, or the vector has not been trained in this bundle.
      */
     fun upload(): ByteArray = lock.withLock {
-        val key = requireKey()
-        if (stateInUse.samples == 0L) {
-            throw StateError("upload: the vector has not been trained in this bundle; call personalize() first")
+        try {
+            sender.queue(stateInUse)
+        } finally {
+            folder.state?.let { stateInUse = it } // its number counts, whatever failed after it
         }
-        val message = uploadMessage(stateInUse, deviceId)
-        val digest = uploadDigest(message, key)
-        uploads.lastOrNull()?.takeIf { it.digest == digest }?.let { return sign(it.content, key) }
-        val sequence = folder.sequence + 1
-        save(stateInUse.copy(sequence = sequence)) // first: no number is used twice
-        folder.saveSequence(sequence)
-        val content = message.toBuilder().setSequence(sequence).build().toByteString()
-        folder.outbox.add(sequence, stateInUse.bundle, content, digest)
-        sign(content, key)
     }
 
     /**
-     * Sends what waits, in the order of its numbers, up to the first that brings no receipt of its own.
+     * Sends what waits, in the order of its numbers, up to the first that brings no receipt of its own. On a device
+     * that was opened with noise, what waits without any is superseded and never sent.
      *
      * @return true if nothing waits any more; false: try again later.
      */
     fun send(transport: Transport): Boolean = sending.withLock {
         // Looked up anew each time: meanwhile the user may be forgotten, or a newer upload be made.
-        generateSequence { lock.withLock { folder.outbox.next() } }.all { next ->
-            val answer = deliver(sign(next.content, requireKey()), next.sequence, transport)
+        generateSequence { lock.withLock { sender.next() } }.all { next ->
+            val answer = deliver(sender.body(next.content), next.sequence, transport)
             lock.withLock { folder.outbox.answered(next.sequence, answer) }
             answer.status != "queued"
         }
@@ -234,14 +283,7 @@ class Personalizer private constructor(
     val uploads: List<Queued> get() = lock.withLock { folder.outbox.all() }
 
     /** Whether [upload] would tell the cloud anything that the newest upload has not; never without a key. */
-    val uploadIsDue: Boolean
-        get() = lock.withLock {
-            key != null && stateInUse.samples > 0 &&
-                uploads.lastOrNull()?.digest != uploadDigest(uploadMessage(stateInUse, deviceId), key)
-        }
-
-    private fun requireKey(): ByteArray =
-        key ?: throw StateError("upload: this device has no key; open it once with the key of the cloud's registration")
+    val uploadIsDue: Boolean get() = lock.withLock { sender.isDue(stateInUse) }
 
     // ---- What is known -----------------------------------------------------------------------------
 
@@ -271,27 +313,38 @@ class Personalizer private constructor(
     /**
      * Forgets the user: vector, log, profile, all uploads, those that wait among them, and the bundle before this one.
      * The device's id, key and upload number stay. A profile may be given again when the device is next opened.
+     *
+     * @throws StorageError not all could be erased or begun again; what could be is, so call it again.
      */
-    fun forget() = training.withLock {
+    fun forget() = exclusively("forget") {
         lock.withLock {
-            val sequence = folder.sequence
+            val sequence = folder.sequence // a device that was closed says so here, before a file is touched
             val (none, _) = bundle.vocabulary.profile(emptyMap())
             val current = learner.engine.start(none)
-            save(DeviceState(bundle.identity, current, current.vector, sequence = sequence, opening = "reset"))
-            profile = none
-            history = null
-            unfinished = null
-            folder.forgetUser()
+            try {
+                folder.forgetUser()
+                save(DeviceState(bundle.identity, current, current.vector, sequence = sequence, opening = "reset"))
+                profile = none
+            } catch (error: StorageError) {
+                throw StorageError("forget: not all could be erased; call it again (${error.message})", error)
+            } finally {
+                dropCaches()
+            }
         }
     }
 
-    override fun close() = training.withLock {
+    override fun close() = exclusively("close") {
         lock.withLock {
             folder.close()
-            history = null
-            unfinished = null
+            dropCaches()
         }
         inUse.write { if (::learner.isInitialized) learner.close() }
+    }
+
+    private fun dropCaches() {
+        history = null
+        met = null
+        unfinished = null
     }
 
     private fun countUnknown(items: List<RawId>) {
@@ -303,43 +356,91 @@ class Personalizer private constructor(
     private fun begin(given: Bundle?, profile: Map<String, String>?, policy: OnBundleChange) {
         val stored = folder.state
         when {
-            stored == null -> {
-                val first = given ?: throw InputError("bundle: expected one for a new device, got none")
-                enter(installer.new(first), profile, policy)
+            stored == null -> enter(installer.new(given ?: installer.newest(), null), profile, policy)
+
+            given == null || given.identity in listOf(stored.bundle, folder.given) -> {
+                val own = try {
+                    installer.kept(stored.bundle, given)
+                } catch (error: BundleError) { // another one that was given before is better than a damaged one
+                    installer.new(given ?: throw error, null)
+                }
+                enter(own, profile, policy)
             }
 
-            given == null || given.identity in listOf(stored.bundle, folder.given) ->
-                enter(installer.kept(stored.bundle, given), profile, policy)
-            else -> try {
-                enter(installer.new(given), profile, policy)
-            } catch (error: DeviceError) {
-                if (stored.bundle !in folder.bundles) throw error
-                enter(installer.kept(stored.bundle, null), profile, policy, refused = error.message.orEmpty())
-                if (error is StorageError) return // no fault of the bundle's: it is tried again next time
-            }
+            else -> if (!enterNews(stored, given, profile, policy)) return
         }
-        if (given != null && given.identity != folder.given) folder.given = given.identity
+        if (given != null) noteGiven(given)
     }
 
-    /** Brings the stored state to a bundle and puts that into use; on an error everything stays as it was. */
-    private fun enter(next: Learner, profile: Map<String, String>?, policy: OnBundleChange, refused: String = "") {
-        val stored = folder.state
+    /** Tries a bundle that the device has not been given before; if that fails, the device goes on with its own. */
+    private fun enterNews(
+        stored: DeviceState,
+        given: Bundle,
+        profile: Map<String, String>?,
+        policy: OnBundleChange
+    ): Boolean {
+        val own = try { // first: it says which runtime this is
+            installer.kept(stored.bundle, null)
+        } catch (_: DeviceError) { // what is new may be the way out
+            null
+        }
         try {
-            val opened = openState(next, folder.samples, stored, profile, policy, folder.sequence)
-            val resumed = opened.opening.how == "resumed"
-            if (stored != null && !resumed) folder.bundles.leave(stored)
-            if (!resumed || opened.state.profile != stored?.profile) folder.save(opened.state)
-            learner = next
-            unfinished = null
-            stateInUse = opened.state
-            this.profile = opened.profile
-            history = null
-            opening = opened.opening.copy(damaged = folder.damaged.toList(), refused = refused)
+            enter(installer.new(given, own?.engine?.runner?.runtime), profile, policy)
+        } catch (error: DeviceError) {
+            enter(own ?: throw error, profile, policy, refused = error.message.orEmpty())
+            return false
+        }
+        own?.close()
+        return true
+    }
+
+    /** Remembers the bundle that the app gave, so that the next opening with it is no upgrade. */
+    private fun noteGiven(bundle: Bundle) {
+        try {
+            if (bundle.identity != folder.given) folder.given = bundle.identity
+        } catch (_: StorageError) { // on a full disk: what is in use stays in use
+        }
+    }
+
+    /**
+     * Brings the stored state to a bundle and puts that into use; on an error everything stays as it was. Rankings wait
+     * for neither the vector nor its evidence, but for what is written alone.
+     */
+    private fun enter(next: Learner, profile: Map<String, String>?, policy: OnBundleChange, refused: String = "") {
+        var changes = false
+        try {
+            val (before, sequence) = lock.withLock { folder.state to folder.sequence }
+            val opened = openState(next, folder.samples, before, profile, policy, sequence)
+            lock.withLock {
+                val stored = folder.state // an upload may have raised its number meanwhile, nothing else can have changed
+                val resumed = opened.opening.how == "resumed"
+                changes = stored != null && !resumed
+                val state = if (resumed) opened.state else opened.state.copy(sequence = folder.sequence)
+                if (stored != null && changes) folder.bundles.leave(stored)
+                if (!resumed || state.profile != stored?.profile) folder.save(state)
+                val damaged = folder.damaged.toList()
+                use(next, Opened(state, opened.profile, opened.opening.copy(damaged = damaged, refused = refused)))
+            }
         } catch (error: Throwable) {
             next.close()
+            folder.tidyBundles()
             throw error
         }
         folder.tidyBundles()
+        if (!changes) return
+        try {
+            folder.refusals.forgive(next.bundle.identity)
+        } catch (_: StorageError) { // on a full disk: it is in use all the same
+        }
+    }
+
+    private fun use(next: Learner, opened: Opened) {
+        learner = next
+        stateInUse = opened.state
+        profile = opened.profile
+        opening = opened.opening
+        history = null
+        unfinished = null
     }
 
     private fun save(state: DeviceState) {
@@ -362,6 +463,7 @@ class Personalizer private constructor(
          * @param deviceId opaque id; by default the stored one, or a new random one.
          * @param key 32 bytes from the cloud's registration; stored, so given once. Needed by [upload] alone.
          * @param profile value of each profile field, such as {"age": "25-34"}; stored, so given once.
+         * @param noise what is added to every vector that is uploaded while the device is open; not stored.
          * @param onBundleChange what happens to a vector of another bundle; [opening] says what was done.
          * @throws DeviceError its subclasses say what was wrong; what was stored is as it was.
          */
@@ -375,7 +477,8 @@ class Personalizer private constructor(
             profile: Map<String, String>? = null,
             onBundleChange: OnBundleChange = OnBundleChange.REBASE,
             onDamage: OnDamage = OnDamage.ERROR,
-            limits: LogLimits = LogLimits()
+            limits: LogLimits = LogLimits(),
+            noise: UploadNoise? = null
         ): Personalizer {
             if (profile != null && !File(stateDir, StateFolder.STATE).exists()) {
                 bundle?.vocabulary?.profile(profile) // refuses a wrong one before anything is made
@@ -383,7 +486,7 @@ class Personalizer private constructor(
             val folder = StateFolder(stateDir, databases, onDamage, limits)
             var device: Personalizer? = null
             try {
-                device = Personalizer(folder, folder.identify(deviceId), folder.key(key), runners)
+                device = Personalizer(folder, folder.identify(deviceId), folder.key(key), noise, runners)
                 device.begin(bundle, profile, onBundleChange)
                 return device
             } catch (error: Throwable) {

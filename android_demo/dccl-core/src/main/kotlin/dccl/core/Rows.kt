@@ -24,6 +24,18 @@ class Rows(
     val labels: FloatArray // [N]
 ) {
     val size: Int get() = candidates.size
+
+    /** Some rows, on the same sequence. @param chosen [N], true for those that stay. */
+    fun only(chosen: BooleanArray): Rows {
+        val places = candidates.indices.filter { chosen[it] }
+        return Rows(
+            items,
+            itemLabels,
+            IntArray(places.size) { at[places[it]] },
+            IntArray(places.size) { candidates[places[it]] },
+            FloatArray(places.size) { labels[places[it]] }
+        )
+    }
 }
 
 /** The newest [length] items and labels, right-aligned, 0 on the left. */

@@ -37,10 +37,11 @@ internal class SampleLog(private val database: SqlDatabase, private val limits: 
      *
      * @param train false adds them to the history alone.
      * @param length T of the bundle in use.
+     * @return the items that no longer count as met.
      */
-    fun append(interactions: List<Interaction>, train: Boolean, length: Int) {
-        if (interactions.isEmpty()) return
-        database.transaction {
+    fun append(interactions: List<Interaction>, train: Boolean, length: Int): List<RawId> {
+        if (interactions.isEmpty()) return emptyList()
+        return database.transaction {
             for (one in interactions) {
                 val position = database.insert(
                     "INSERT INTO history (item, label, timestamp) VALUES (?, ?, ?)",
@@ -68,7 +69,7 @@ internal class SampleLog(private val database: SqlDatabase, private val limits: 
     }
 
     /** Every item that counts as met: those of the history, and older ones within the limit. */
-    fun met(): Set<RawId> = database.query("SELECT item FROM met").mapTo(HashSet()) { raw(it[0]) }
+    fun met(): MutableSet<RawId> = database.query("SELECT item FROM met").mapTo(HashSet()) { raw(it[0]) }
 
     /** All samples and the whole history, as of one moment. */
     fun read(): LoggedSamples = database.transaction {
@@ -105,8 +106,12 @@ internal class SampleLog(private val database: SqlDatabase, private val limits: 
         }
     }
 
-    /** Cuts what is beyond the limits. Only the old end is looked at: positions and numbers have no gaps. */
-    private fun bound(length: Int) {
+    /**
+     * Cuts what is beyond the limits. Only the old end is looked at: positions and numbers have no gaps.
+     *
+     * @return the items that no longer count as met.
+     */
+    private fun bound(length: Int): List<RawId> {
         val end = written<Long>(number("SELECT max(position) FROM history")) + 1
         firstByCount()?.let { database.execute("DELETE FROM samples WHERE position < ?", it) }
         val most = maxOf(limits.history, length)
@@ -115,7 +120,9 @@ internal class SampleLog(private val database: SqlDatabase, private val limits: 
             val kept = end - maxOf(share(most), length.toLong())
             database.execute("DELETE FROM history WHERE position < ?", minOf(kept, sample?.minus(length) ?: end))
         }
-        database.execute("DELETE FROM met WHERE last < ?", end - limits.met)
+        val forgotten = database.query("SELECT item FROM met WHERE last < ?", end - limits.met).map { raw(it[0]) }
+        if (forgotten.isNotEmpty()) database.execute("DELETE FROM met WHERE last < ?", end - limits.met)
+        return forgotten
     }
 
     /** Position of the oldest interaction whose samples stay, by their number; null if all do. */

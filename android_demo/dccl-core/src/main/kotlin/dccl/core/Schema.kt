@@ -2,8 +2,8 @@ package dccl.core
 
 /**
  * Makes the tables of samples.sqlite, or brings an older file forward, in one transaction. They are those of the Python
- * runtime (`device_runtime/log/database.py`), so that either goes on with the other's file; nothing here reads `events`
- * and `refused`, which are Python's.
+ * runtime (`device_runtime/log/database.py`), so that either goes on with the other's file; nothing here reads `events`,
+ * which are Python's.
  *
  * @throws StateError the file is of a newer schema.
  */

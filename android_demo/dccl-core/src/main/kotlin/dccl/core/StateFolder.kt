@@ -4,9 +4,6 @@ import com.google.protobuf.ByteString
 import java.io.Closeable
 import java.io.File
 import java.io.IOException
-import java.io.RandomAccessFile
-import java.nio.channels.FileLock
-import java.nio.channels.OverlappingFileLockException
 import java.security.SecureRandom
 
 /** What to do with a damaged file: refuse, or set it aside (its name gets ".damaged") and begin afresh. */
@@ -21,7 +18,7 @@ enum class OnDamage { ERROR, RESET }
  *     samples.sqlite the log and the uploads that wait (Schema.kt)
  *     bundles/       copies of the bundle in use and the one before it (BundleStore.kt)
  *     bundle.given   identity of the bundle that the app gave last
- *     lock           held while the folder is open
+ *     lock           held while the folder is open (FolderLock.kt)
  *
  * @throws StateError another process has it open, or a file is damaged.
  * @throws StorageError it cannot be made or written.
@@ -33,27 +30,31 @@ internal class StateFolder(
     limits: LogLimits
 ) : Closeable {
     val damaged = ArrayList<String>() // files that were set aside
-    private val lock: FileLock
+    private val lock: FolderLock
     private val database: SqlDatabase
     val samples: SampleLog
     val outbox: Outbox
+    val refusals: Refusals
     val bundles = BundleStore(File(path, "bundles"))
     var state: DeviceState? = null
         private set
 
     init {
-        if (!path.isDirectory && !path.mkdirs()) {
+        val isNew = !path.isDirectory
+        if (isNew && !path.mkdirs()) {
             throw StorageError("$path: cannot be used as a state folder; use one that the app may write to")
         }
-        lock = lock()
+        if (isNew) ownersAlone(path)
+        lock = FolderLock(path)
         try {
             state = orSetAside(onDamage, listOf(STATE)) { load() }
             database = orSetAside(onDamage, LOG.map { "samples.sqlite$it" }) { openDatabase(databases) }
                 ?: openDatabase(databases)
             samples = SampleLog(database, limits)
             outbox = Outbox(database)
+            refusals = Refusals(database)
         } catch (error: Throwable) {
-            lock.channel().close()
+            lock.close()
             throw error
         }
     }
@@ -72,15 +73,15 @@ internal class StateFolder(
 
     /** The stored id, else the given one, else a new random one; then stored. */
     fun identify(deviceId: String?): String {
-        if (deviceId != null && (deviceId.isBlank() || deviceId.length > 128 || deviceId.any(Char::isISOControl))) {
-            throw InputError("device_id: expected 1 to 128 printable characters, got \"$deviceId\"")
-        }
+        checkId(deviceId)
         val file = File(path, "device.id")
-        val stored = readFile(file)?.let { String(it).trim() }.orEmpty()
-        if (stored.isEmpty()) {
+        val content = readFile(file)
+        if (content == null || content.isEmpty()) {
             val chosen = deviceId ?: ByteArray(16).also { SecureRandom().nextBytes(it) }.hex()
             return chosen.also { replaceFile(file, it.toByteArray()) }
         }
+        val stored = readId(content)
+            ?: throw StateError("$file: damaged; write the device's id into it, or remove it for a new one")
         if (deviceId != null && deviceId != stored) {
             throw StateError(
                 "device_id: expected \"$stored\", to which $path belongs, got \"$deviceId\"; use another state folder"
@@ -115,40 +116,38 @@ internal class StateFolder(
     fun tidyBundles() = bundles.keep(listOfNotNull(state?.bundle, state?.previousBundle))
 
     /**
-     * Erases the log, the uploads, the states in which other bundles were left and the files that were set aside, and
-     * what Python keeps beside them; counters stay, so that upload numbers go on.
+     * Erases the bundle before, the states in which bundles were left, the files that were set aside, what Python keeps
+     * beside them, the log and the uploads; counters stay, so that upload numbers go on.
+     *
+     * Files first, which a full disk lets go and which make room for the rest.
+     *
+     * @throws StorageError something could not be erased.
      */
     fun forgetUser() {
+        bundles.keep(listOfNotNull(state?.bundle))
+        path.listFiles { file -> file.name == CHECKPOINT || file.extension in listOf("damaged", "new") }.orEmpty()
+            .forEach(::erase)
+        bundles.forgetStates()
         database.transaction {
             for (table in listOf("samples", "history", "met", "events", "uploads")) {
                 database.execute("DELETE FROM $table")
             }
         }
-        path.listFiles { file -> file.name == CHECKPOINT || file.extension in listOf("damaged", "new") }.orEmpty()
-            .forEach { it.deleteRecursively() }
-        bundles.forgetStates()
-        tidyBundles()
-        // What was deleted stays in the files until its place is used again.
-        database.execute("VACUUM")
         database.query("PRAGMA wal_checkpoint(TRUNCATE)")
+        try { // also of what was left in free places before deleting meant overwriting
+            database.execute("VACUUM")
+            database.query("PRAGMA wal_checkpoint(TRUNCATE)")
+        } catch (_: StorageError) { // it takes room, and the rows are gone without it
+        }
     }
 
     override fun close() {
-        database.close()
-        lock.channel().close()
-    }
-
-    private fun lock(): FileLock = try {
-        val channel = RandomAccessFile(File(path, "lock"), "rw").channel
-        val held = try {
-            channel.tryLock()
-        } catch (_: OverlappingFileLockException) { // by another object of this process
-            null
+        if (!lock.isOpen) return
+        try {
+            database.close()
+        } finally {
+            lock.close()
         }
-        held ?: throw StateError("$path: another device object or process has this state folder open; close it first")
-            .also { channel.close() }
-    } catch (error: IOException) {
-        throw StorageError("$path: cannot be used as a state folder (${error.message}); use another one", error)
     }
 
     private fun load(): DeviceState? = readFile(File(path, STATE))?.let { content ->
@@ -162,7 +161,13 @@ internal class StateFolder(
     }
 
     private fun openDatabase(databases: SqlDatabases): SqlDatabase {
-        val database = databases.open(File(path, "samples.sqlite").path)
+        val file = File(path, "samples.sqlite")
+        try {
+            if (file.createNewFile()) ownersAlone(file) // and SQLite's files beside it likewise
+        } catch (error: IOException) {
+            throw StorageError("$file: cannot be written (${error.message}); free some space, try again", error)
+        }
+        val database = databases.open(file.path)
         return try {
             prepareTables(database)
             requireWholeLog(database)

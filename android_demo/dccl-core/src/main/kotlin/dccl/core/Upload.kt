@@ -9,27 +9,32 @@ import javax.crypto.spec.SecretKeySpec
 /** Bytes of a device's key, which the cloud gives at registration. */
 const val KEY_BYTES = 32
 
-/** The message of docs/protocol.md, "Upload", as yet without its sequence number. */
-internal fun uploadMessage(state: DeviceState, deviceId: String): Dccl.VectorUpload {
+/**
+ * The message of docs/protocol.md, "Upload", as yet without its sequence number. With noise it says that there are
+ * samples, not how many, and nothing of the held-out ones.
+ */
+internal fun uploadMessage(state: DeviceState, deviceId: String, noise: UploadNoise? = null): Dccl.VectorUpload {
+    val message = Dccl.VectorUpload.newBuilder().setSchema(1).setDeviceId(deviceId).setBundle(state.bundle)
+    if (noise != null) {
+        return message.addAllVector(noise.apply(state.current.vector).asList()).setSamples(1).build()
+    }
     val evidence = Dccl.Evidence.newBuilder()
         .setHeldoutSamples(state.evidence.heldoutSamples)
         .setCloudLoss((state.evidence.cloudLoss ?: 0.0).toFloat())
         .setPersonalLoss((state.evidence.personalLoss ?: 0.0).toFloat())
         .setGate(state.gate.toFloat())
-    return Dccl.VectorUpload.newBuilder()
-        .setSchema(1)
-        .setDeviceId(deviceId)
-        .setBundle(state.bundle)
+    return message
         .addAllVector(state.current.vector.asList())
         .setSamples(state.samples)
         .setEvidence(evidence)
         .build()
 }
 
-/** 32 bytes of what an upload is made from: equal ones, one upload. As in Python, where "None" is the noise. */
-internal fun uploadDigest(upload: Dccl.VectorUpload, key: ByteArray): ByteString {
+/** 32 bytes of what an upload is made from, its exact message among it: equal ones, one upload. As in Python. */
+internal fun uploadDigest(exact: Dccl.VectorUpload, key: ByteArray, noise: UploadNoise? = null): ByteString {
     val digest = MessageDigest.getInstance("SHA-256")
-    for (part in listOf(upload.toByteArray(), byteArrayOf(0), key, byteArrayOf(0), "None".toByteArray())) {
+    val settings = noise?.toString() ?: "None"
+    for (part in listOf(exact.toByteArray(), byteArrayOf(0), key, byteArrayOf(0), settings.toByteArray())) {
         digest.update(part)
     }
     return ByteString.copyFrom(digest.digest())

@@ -65,6 +65,7 @@ class Vocabulary internal constructor(items: Dccl.Vocabulary, profile: List<Dccl
         ids.forEachIndexed { position, id ->
             val expected = when {
                 id is RawId.Text && numbers -> "a whole number, as in this bundle's vocabulary"
+                id is RawId.Text && !isWhole(id.value) -> "a text, not half a pair of surrogates"
                 id is RawId.Number && !numbers -> "a text, as in this bundle's vocabulary"
                 id is RawId.Number && id.value < 0 && !negative -> "an item id of the log, which is never negative"
                 else -> null
@@ -72,6 +73,9 @@ class Vocabulary internal constructor(items: Dccl.Vocabulary, profile: List<Dccl
             if (expected != null) throw InputError("$name: expected $expected, got $id at position $position")
         }
     }
+
+    private fun isWhole(text: String): Boolean =
+        text.none(Char::isSurrogate) || Charsets.UTF_8.newEncoder().canEncode(text)
 
     /** Model id of a raw id; V + 1 if this bundle does not know it, whatever its kind. */
     fun encode(id: RawId): Int = when (id) {

@@ -27,7 +27,7 @@ class LiteRtRunner(library: Path, model: File) : SignatureRunner {
     private val litert = LiteRtLibrary(library)
     private val arena = Arena.ofShared()
     private val made = ArrayDeque<Pair<String, MemorySegment>>() // what to destroy, the newest first
-    private val environment = own("Environment", litert.create("LiteRtCreateEnvironment", 0, MemorySegment.NULL))
+    private val environment: MemorySegment
     private val compiled: MemorySegment
     private val prepared: Map<String, Prepared>
     override val signatures: Map<String, SignatureSpec>
@@ -43,17 +43,23 @@ class LiteRtRunner(library: Path, model: File) : SignatureRunner {
     )
 
     init {
-        val path = arena.allocateFrom(model.path)
-        val loaded = own("Model", litert.create("LiteRtCreateModelFromFile", environment, path))
-        val options = own("Options", litert.create("LiteRtCreateOptions"))
-        litert.call("LiteRtSetOptionsHardwareAccelerators", options, CPU)
-        compiled = own("CompiledModel", litert.create("LiteRtCreateCompiledModel", environment, loaded, options))
-        val count = litert.size("LiteRtGetNumModelSignatures", loaded)
-        prepared = (0 until count).associate { index ->
-            val signature = litert.create("LiteRtGetModelSignature", loaded, index)
-            litert.text("LiteRtGetSignatureKey", signature) to prepare(index, signature)
+        try {
+            val path = arena.allocateFrom(model.path)
+            environment = own("Environment", litert.create("LiteRtCreateEnvironment", 0, MemorySegment.NULL))
+            val loaded = own("Model", litert.create("LiteRtCreateModelFromFile", environment, path))
+            val options = own("Options", litert.create("LiteRtCreateOptions"))
+            litert.call("LiteRtSetOptionsHardwareAccelerators", options, CPU)
+            compiled = own("CompiledModel", litert.create("LiteRtCreateCompiledModel", environment, loaded, options))
+            val count = litert.size("LiteRtGetNumModelSignatures", loaded)
+            prepared = (0 until count).associate { index ->
+                val signature = litert.create("LiteRtGetModelSignature", loaded, index)
+                litert.text("LiteRtGetSignatureKey", signature) to prepare(index, signature)
+            }
+            signatures = prepared.mapValues { (_, it) -> SignatureSpec(specs(it.inputs), specs(it.outputs)) }
+        } catch (error: Throwable) {
+            close() // nobody else could
+            throw error
         }
-        signatures = prepared.mapValues { (_, it) -> SignatureSpec(specs(it.inputs), specs(it.outputs)) }
     }
 
     override fun run(signature: String, inputs: Map<String, Tensor>): Map<String, FloatArray> {
@@ -80,7 +86,7 @@ class LiteRtRunner(library: Path, model: File) : SignatureRunner {
 
     override fun close() {
         while (made.isNotEmpty()) made.removeLast().let { (kind, thing) -> litert.destroy("LiteRtDestroy$kind", thing) }
-        arena.close()
+        if (arena.scope().isAlive) arena.close() // closing twice does nothing
     }
 
     private fun own(kind: String, thing: MemorySegment): MemorySegment = thing.also { made.addLast(kind to it) }

@@ -7,6 +7,9 @@ import dccl.core.RawId
 import dccl.core.StateError
 import dccl.core.StorageError
 import java.io.File
+import java.io.RandomAccessFile
+import java.nio.file.Files
+import java.nio.file.attribute.PosixFilePermissions
 import java.util.concurrent.TimeUnit
 import kotlin.random.Random
 import org.junit.Assert.assertArrayEquals
@@ -144,12 +147,66 @@ class DurabilityTest {
         Fixtures.device(home).close()
     }
 
+    @Test
+    fun `an opening that is refused leaves the lock of the one that is open`() {
+        Fixtures.device(home).use {
+            assertThrows(StateError::class.java) { Fixtures.device(home) }
+            val lock = File(home, "lock").path
+            val child = ProcessBuilder(
+                File(System.getProperty("java.home"), "bin/java").path, "-XX:TieredStopAtLevel=1", "-cp",
+                System.getProperty("java.class.path"), "dccl.jvm.OtherProcess", lock
+            ).redirectError(ProcessBuilder.Redirect.DISCARD).start()
+            assertEquals("held", child.inputStream.bufferedReader().readLine())
+        }
+    }
+
+    @Test
+    fun `nobody but the owner may read a new state folder`() {
+        trained()
+        fun mode(file: File) = PosixFilePermissions.toString(Files.getPosixFilePermissions(file.toPath()))
+        assertEquals("rwx------", mode(home))
+        for (name in listOf("state.bin", "samples.sqlite", "device.id", "device.key")) {
+            assertEquals(name, "rw-------", mode(File(home, name)))
+        }
+    }
+
+    @Test
+    fun `what is deleted from the database is overwritten`() {
+        JdbcDatabase(File(folder.root, "any.sqlite").path).use {
+            assertEquals(1L, it.query("PRAGMA secure_delete")[0][0])
+        }
+    }
+
+    @Test
+    fun `a device that has lost its state begins again on the newest bundle that it keeps`() {
+        trained()
+        File(home, "state.bin").writeText("damaged")
+        Personalizer.open(home, null, Fixtures.runners, Fixtures.databases, onDamage = OnDamage.RESET).use {
+            assertEquals("first" to Fixtures.bundle().identity, it.opening.how to it.bundle.identity)
+        }
+    }
+
+    @Test
+    fun `a damaged id is named with the way out`() {
+        trained()
+        File(home, "device.id").writeBytes(ByteArray(2)) // as a power cut may leave it
+        val error = assertThrows(StateError::class.java) { open(OnDamage.ERROR) }
+        assertTrue(error.message!!, error.message!!.endsWith("write the device's id into it, or remove it for a new one"))
+    }
+
     private fun open(onDamage: OnDamage, at: File = home) =
         Personalizer.open(at, Fixtures.bundle(), Fixtures.runners, Fixtures.databases, onDamage = onDamage)
 
     private companion object {
         const val KILLS = 6 // each starts a JVM
     }
+}
+
+/** Says whether a lock is held. */
+object OtherProcess {
+    @JvmStatic
+    fun main(arguments: Array<String>) =
+        println(if (RandomAccessFile(arguments[0], "rw").channel.tryLock() == null) "held" else "free")
 }
 
 /** Logs and personalises until it is killed; says how many interactions are in the log after each that is. */

@@ -8,6 +8,7 @@ import dccl.core.Ints
 import dccl.core.Personalizer
 import dccl.core.RawId
 import dccl.core.Report
+import dccl.core.UploadNoise
 import java.io.File
 import java.nio.ByteOrder
 import org.junit.Assert.assertArrayEquals
@@ -110,6 +111,34 @@ class ExchangeTest {
             device.upgrade(Bundle.open(File(Fixtures.exchange, "successor")))
             val upgraded = expected.outputsList.single { it.name == "vector_after_upgrade" }
             assertArrayEquals(floats(upgraded), device.vector, expected.tolerance)
+        }
+    }
+
+    @Test
+    fun `a device that Python upgraded is rolled back here, and the other way round`() {
+        val home = File(folder.root, "device").also { File(Fixtures.exchange, "device").copyRecursively(it) }
+        val left = DeviceState.fromBytes(File(Fixtures.exchange, "state.bin").readBytes())
+        Personalizer.open(home, null, Fixtures.runners, Fixtures.databases).use {
+            assertEquals(left.bundle, it.rollback().bundle)
+            assertArrayEquals(left.current.vector, it.vector, 0f)
+        }
+        Fixtures.device(File(Fixtures.kotlin, "upgraded").also { it.deleteRecursively() }).use {
+            it.logMany(Fixtures.interactions())
+            it.personalize()
+            it.upgrade(Bundle.open(File(Fixtures.exchange, "successor"))) // Python rolls back from here
+        }
+    }
+
+    @Test
+    fun `an upload with noise, which Python finds made`() {
+        val home = File(Fixtures.kotlin, "noisy").also { it.deleteRecursively() }
+        Fixtures.device(home).use {
+            it.logMany(Fixtures.interactions())
+            it.personalize()
+        }
+        val noise = UploadNoise(clipNorm = 1.0, noiseMultiplier = 0.5)
+        Personalizer.open(home, null, Fixtures.runners, Fixtures.databases, noise = noise).use {
+            File(Fixtures.kotlin, "noisy_upload.bin").writeBytes(it.upload())
         }
     }
 

@@ -12,12 +12,17 @@ import dccl.core.PersonalizeConfig
 import dccl.core.Personalizer
 import dccl.core.RawId
 import dccl.core.Report
+import dccl.core.SignatureRunner
 import dccl.core.SignatureRunners
+import dccl.core.SqlDatabase
+import dccl.core.SqlDatabases
 import dccl.core.StateError
+import dccl.core.Tensor
 import dccl.core.hex
 import java.io.File
 import java.util.concurrent.Callable
 import java.util.concurrent.Executors
+import java.util.concurrent.TimeUnit
 import kotlin.math.abs
 import org.junit.Assert.assertArrayEquals
 import org.junit.Assert.assertEquals
@@ -158,6 +163,30 @@ class PersonalizerTest : DeviceTests() {
     }
 
     @Test
+    fun `a call that is stopped before its first step changes nothing`() = trained {
+        it.personalize(PersonalizeConfig(gateMargin = -100f)) // opens the gate, whatever the losses
+        val before = it.state
+        val report = it.personalize(PersonalizeConfig(gateMargin = 100f), shouldStop = { true })
+        assertEquals(listOf("should_stop", 0, 1.0), listOf(report.stopped, report.steps, report.gate))
+        assertEquals(1.0 to before.evidence, it.gate to it.state.evidence)
+        assertEquals(before.samples, it.state.samples)
+    }
+
+    @Test
+    fun `a training's callbacks may not change what it stands on`() = device {
+        it.logMany(Fixtures.interactions())
+        val next = Bundle.open(Fixtures.successor(File(folder.root, "next")))
+        val calls = listOf<() -> Any>(
+            { it.upgrade(next) }, { it.rollback() }, { it.forget() }, { it.close() }, { it.personalize() }
+        )
+        var refused = 0
+        val report = it.personalize(PersonalizeConfig(epochs = 1)) { _, step, _ ->
+            if (step == 0) for (call in calls) assertThrows(StateError::class.java) { call() }.also { refused++ }
+        }
+        assertEquals("finished" to calls.size, report.stopped to refused)
+    }
+
+    @Test
     fun `a training that diverges leaves a finite vector`() = device {
         it.logMany(Fixtures.interactions())
         val report = it.personalize(PersonalizeConfig(learningRate = 1e30f))
@@ -253,7 +282,7 @@ class PersonalizerTest : DeviceTests() {
             assertEquals("resumed" to Fixtures.bundle().identity, it.opening.how to it.bundle.identity)
             assertTrue(it.opening.refused.startsWith("goldens.pb: "))
         }
-        open(wrong).use { assertEquals("", it.opening.refused) } // it is not tried again
+        open(wrong).use { assertTrue(it.opening.refused.contains("was refused before")) }
         assertEquals(listOf(Fixtures.bundle().identity), kept())
     }
 
@@ -266,6 +295,7 @@ class PersonalizerTest : DeviceTests() {
             assertEquals("resumed", it.opening.how)
             assertTrue(it.opening.refused.contains("state.bin: cannot be written"))
         }
+        assertEquals(listOf(Fixtures.bundle().identity), kept()) // what cannot be used takes no room
         obstacle.delete()
         open(next).use { assertEquals("rebase", it.opening.how) }
     }
@@ -305,6 +335,61 @@ class PersonalizerTest : DeviceTests() {
             assertEquals("resumed" to Fixtures.bundle().identity, it.opening.how to it.bundle.identity)
             assertTrue(it.opening.refused, it.opening.refused.contains("cannot load it (no memory for the tensors)"))
         }
+    }
+
+    @Test
+    fun `a bundle is in use though nothing can be noted of it`() {
+        trained { }
+        val obstacle = File(home, "bundle.given.new").also { file -> file.mkdir() }
+        open(Bundle.open(Fixtures.successor(File(folder.root, "next")))).use { assertEquals("rebase", it.opening.how) }
+        obstacle.delete()
+    }
+
+    @Test
+    fun `an upgrade encodes the held-out rows alone`() {
+        trained { }
+        val calls = HashMap<String, Int>()
+        val counting = SignatureRunners { model ->
+            val runner = Fixtures.runners.open(model)
+            object : SignatureRunner by runner {
+                override fun run(signature: String, inputs: Map<String, Tensor>) =
+                    runner.run(signature, inputs).also { calls.merge(signature, 1, Int::plus) }
+            }
+        }
+        Personalizer.open(home, null, counting, Fixtures.databases).use {
+            calls.clear()
+            it.upgrade(Bundle.open(Fixtures.successor(File(folder.root, "next"))))
+        }
+        fun goldens(signature: String) = Fixtures.bundle().goldens.callsList.count { it.signature == signature }
+        // Of 60 interactions 48..59 are held out, B = 4: three calls of 4 neighbours, and what was skipped beside 48 and
+        // 51, and 54 and 57, two items each, in two calls each.
+        assertEquals(3 + 4 + goldens("encode"), calls["encode"])
+        assertEquals(2 * 20 / 4 + goldens("evaluate_encoded"), calls["evaluate_encoded"]) // 20 rows, gate 0 and 1
+    }
+
+    @Test
+    fun `a ranking does not wait for what an upgrade computes`() {
+        trained { }
+        val next = Bundle.open(Fixtures.successor(File(folder.root, "next")))
+        val pool = Executors.newSingleThreadExecutor()
+        lateinit var device: Personalizer
+        var ranked = 0
+        val waiting = SignatureRunners { model ->
+            val runner = Fixtures.runners.open(model)
+            object : SignatureRunner by runner {
+                override fun run(signature: String, inputs: Map<String, Tensor>): Map<String, FloatArray> {
+                    if (signature == "rebase" && model.path.contains(next.identity.toByteArray().hex())) {
+                        pool.submit(Callable { device.scores(ids(101..108)) }).get(60, TimeUnit.SECONDS)
+                        ranked++
+                    }
+                    return runner.run(signature, inputs)
+                }
+            }
+        }
+        device = Personalizer.open(home, null, waiting, Fixtures.databases)
+        device.use { it.upgrade(next) }
+        assertTrue(ranked > Fixtures.bundle().goldens.callsList.count { it.signature == "rebase" })
+        pool.shutdown()
     }
 
     @Test
@@ -373,15 +458,44 @@ class PersonalizerTest : DeviceTests() {
         }
 
     @Test
+    fun `an item that no longer counts as met is ranked again`() = bounded(LogLimits(history = 5, met = 12)) {
+        it.remember(List(12) { number -> Interaction(RawId(101 + number), 1, 0) })
+        assertEquals(0, it.rank(ids(101..112), excludeHistory = true).size)
+        it.log(RawId(113)) // the thirteenth
+        assertEquals(ids(listOf(101)), it.rank(ids(101..113), excludeHistory = true).map { one -> one.item })
+    }
+
+    @Test
+    fun `what was met is asked of the log once`() {
+        var asked = 0
+        val counting = SqlDatabases { path ->
+            val database = Fixtures.databases.open(path)
+            object : SqlDatabase by database {
+                override fun query(sql: String, vararg values: Any?): List<List<Any?>> {
+                    if (sql == "SELECT item FROM met") asked++
+                    return database.query(sql, *values)
+                }
+            }
+        }
+        Personalizer.open(home, Fixtures.bundle(), Fixtures.runners, counting).use {
+            for (number in 101..105) {
+                it.log(RawId(number))
+                assertEquals(110 - number, it.rank(ids(101..110), excludeHistory = true).size)
+            }
+        }
+        assertEquals(1, asked)
+    }
+
+    @Test
     fun `a bound below 1 is refused`() {
         assertThrows(InputError::class.java) { LogLimits(met = 0) }
     }
 
     @Test
-    fun `a closed device says so`() {
+    fun `a device that is closed twice says so`() {
         val device = Fixtures.device(home)
         device.scores(ids(101..102))
-        device.close()
+        repeat(2) { device.close() }
         val calls = listOf<() -> Any>(
             { device.log(RawId(101)) },
             { device.scores(ids(101..102)) },
