@@ -3,14 +3,12 @@ package dccl.core
 import com.google.protobuf.ByteString
 import com.google.protobuf.InvalidProtocolBufferException
 import dccl.Dccl
-import java.io.EOFException
 import java.io.File
 import java.io.FileInputStream
 import java.io.IOException
 import java.io.InputStream
 import java.io.RandomAccessFile
 import java.security.MessageDigest
-import java.util.zip.ZipException
 import java.util.zip.ZipInputStream
 
 /**
@@ -47,6 +45,7 @@ class Bundle private constructor(
 
     companion object {
         private const val SCHEMA = 1
+        private const val LARGEST = 1L shl 30 // bytes of all files, as of a download in Python
         private val PROTOCOLS = listOf("next", "liked")
         private const val MANIFEST = "manifest.pb"
         private const val MODEL = "model.tflite"
@@ -88,21 +87,39 @@ class Bundle private constructor(
          * Unpacks a bundle's zip, as it came from the network or the app's assets, into a new folder and verifies it
          * there; the folder appears whole or not at all. A device copies what it takes, so it may go afterwards.
          *
-         * @throws BundleError as [open] does, and if the stream is not a zip.
+         * @throws BundleError as [open] does, and if the stream breaks off, is not a zip or holds more than 1 GiB.
          * @throws StorageError the folder cannot be written.
          */
-        fun unpack(zip: InputStream, folder: File): Bundle = make(folder) { fresh ->
-            try {
-                ZipInputStream(zip).use { archive ->
-                    generateSequence { archive.nextEntry }.filter { it.name in FILES }.forEach { entry ->
-                        File(fresh, entry.name).outputStream().use { archive.copyTo(it) }
+        fun unpack(zip: InputStream, folder: File): Bundle = unpack(zip, folder, LARGEST)
+
+        internal fun unpack(zip: InputStream, folder: File, largest: Long): Bundle = make(folder) { fresh ->
+            ZipInputStream(zip).use { archive ->
+                var left = largest
+                val block = ByteArray(1 shl 16)
+                while (true) {
+                    val entry = arriving { archive.nextEntry } ?: break
+                    val file = if (entry.name in FILES) File(fresh, entry.name).outputStream() else null
+                    file.use {
+                        while (true) { // also through files that are not kept: they would be skipped as slowly
+                            val count = arriving { archive.read(block) }.takeIf { it >= 0 } ?: break
+                            left -= count
+                            if (left < 0) {
+                                throw BundleError("bundle: expected at most $largest bytes unpacked; fetch it again")
+                            }
+                            it?.write(block, 0, count)
+                        }
                     }
                 }
-            } catch (error: ZipException) {
-                throw BundleError("bundle: not a whole zip (${error.message}); fetch it again", error)
-            } catch (error: EOFException) {
-                throw BundleError("bundle: not a whole zip (${error.message}); fetch it again", error)
             }
+        }
+
+        /** What a stream gives: where it breaks off or makes no sense, the disk is not to blame. */
+        private fun <R> arriving(read: () -> R): R = try {
+            read()
+        } catch (error: IOException) {
+            throw BundleError("bundle: not a whole zip (${error.message}); fetch it again", error)
+        } catch (error: IllegalArgumentException) { // a name that is not UTF-8, on older Javas
+            throw BundleError("bundle: not a whole zip (${error.message}); fetch it again", error)
         }
 
         /**
@@ -208,14 +225,16 @@ class Bundle private constructor(
                 training.learningRate.let { it > 0 && it.isFinite() } &&
                 training.pull.let { it >= 0 && it.isFinite() } &&
                 training.epochs > 0 &&
+                training.negatives >= 0 && // an unsigned number beyond all use is negative here
                 training.heldoutFraction.let { it >= 0 && it < 1 } &&
                 training.gateMargin.isFinite()
             if (!sound) {
                 throw BundleError(
                     "$MANIFEST: expected training by adam or sgd, a positive learning_rate and epochs, a pull of at " +
-                        "least 0, a heldout_fraction in [0, 1) and a finite gate_margin, got " +
-                        "${training.optimizer}, ${training.learningRate}, ${training.epochs}, ${training.pull}, " +
-                        "${training.heldoutFraction}, ${training.gateMargin}; export the bundle again"
+                        "least 0, a heldout_fraction in [0, 1), a finite gate_margin and fewer than 2^31 negatives, " +
+                        "got ${training.optimizer}, ${training.learningRate}, ${training.epochs}, ${training.pull}, " +
+                        "${training.heldoutFraction}, ${training.gateMargin}, ${training.negatives.toUInt()}; " +
+                        "export the bundle again"
                 )
             }
         }

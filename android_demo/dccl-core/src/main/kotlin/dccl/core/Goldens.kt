@@ -35,13 +35,14 @@ fun replayGoldens(bundle: Bundle, runner: CheckedRunner): List<GoldenResult> {
 }
 
 private fun tensor(tensor: Dccl.Tensor): Tensor {
-    val size = tensor.shapeList.fold(1, Int::times)
-    if (tensor.dtype !in listOf("float32", "int32") || tensor.data.size() != 4 * size) {
+    val bytes = tensor.shapeList.fold(4.0) { product, length -> product * length.toUInt().toDouble() } // never overflows
+    if (tensor.dtype !in listOf("float32", "int32") || tensor.data.size().toDouble() != bytes) {
         throw BundleError(
             "goldens.pb: ${tensor.name}: expected ${tensor.shapeList} values of float32 or int32, got " +
                 "${tensor.data.size()} bytes of ${tensor.dtype}; export the bundle again"
         )
     }
+    val size = tensor.data.size() / 4
     val buffer = tensor.data.littleEndian()
     return if (tensor.dtype == "int32") {
         Ints(IntArray(size).also { buffer.asIntBuffer().get(it) })

@@ -3,7 +3,7 @@ package dccl.core
 /**
  * The JSON of the state file: objects, strings, numbers and null, written byte for byte as Python's `json.dumps` with
  * separators "," and ":" writes them. Whole numbers are Long, others Double; an object keeps the order of its keys.
- * Lists, which certificates have, are read alone.
+ * Lists, which certificates have, are read alone. What is read nests at most 100 deep.
  */
 internal object Json {
     fun write(value: Any?): String = StringBuilder().also { write(value, it) }.toString()
@@ -49,9 +49,11 @@ internal object Json {
 
     private const val ESCAPES = "\"\\\n\r\t\b\u000c"
     private const val LETTERS = "\"\\nrtbf"
+    private const val DEEPEST = 100
 
     private class Reader(private val text: String) {
         private var at = 0
+        private var depth = 0
 
         fun whole(): Any? = value().also {
             space()
@@ -60,12 +62,13 @@ internal object Json {
 
         private fun value(): Any? {
             space()
+            require(depth++ < DEEPEST) { "nested too deep at $at" } // before the stack overflows
             return when (peek()) {
                 '{' -> map()
                 '[' -> list()
                 '"' -> string()
                 else -> word()
-            }
+            }.also { depth-- }
         }
 
         private fun map(): Map<String, Any?> {

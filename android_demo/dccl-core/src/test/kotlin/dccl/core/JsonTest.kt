@@ -30,6 +30,12 @@ class JsonTest {
     }
 
     @Test
+    fun `a hundred levels are read, one more is refused`() {
+        Json.read("[".repeat(100) + "]".repeat(100))
+        assertThrows(IllegalArgumentException::class.java) { Json.read("[".repeat(101) + "]".repeat(101)) }
+    }
+
+    @Test
     fun `damaged text is refused`() {
         val damaged = listOf("", "{", "[", "[1", "[1,", "[1 2]") +
             listOf("{'a'", "{'a':", "{'a':1", "{'a':1}x", "{'a':'\\q'}", "{'a':x}", "'\\u12")

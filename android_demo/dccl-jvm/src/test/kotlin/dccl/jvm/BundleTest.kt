@@ -1,5 +1,6 @@
 package dccl.jvm
 
+import dccl.Dccl
 import dccl.core.Bundle
 import dccl.core.BundleError
 import dccl.core.UnsupportedOperatorError
@@ -8,6 +9,8 @@ import dccl.core.requireBuiltins
 import java.io.ByteArrayInputStream
 import java.io.ByteArrayOutputStream
 import java.io.File
+import java.io.InputStream
+import java.net.SocketTimeoutException
 import java.util.zip.ZipEntry
 import java.util.zip.ZipOutputStream
 import kotlin.random.Random
@@ -104,6 +107,50 @@ class BundleTest {
     }
 
     @Test
+    fun `goldens whose size overflows are refused`() {
+        // 4 * 32768 * 32768 is 0 in 32 bits, as many bytes as there are.
+        val empty = Dccl.Tensor.newBuilder().setName("unused").setDtype("float32").addShape(32768).addShape(32768)
+        val call = Dccl.GoldenCall.newBuilder().setSignature("get").addInputs(empty)
+        refused("goldens.pb", Dccl.Goldens.newBuilder().addCalls(call).build().toByteArray(), "got 0 bytes")
+    }
+
+    @Test
+    fun `a golden call that does not fit the model is the bundle's fault`() {
+        val call = Dccl.GoldenCall.newBuilder().setSignature("git")
+        refused("goldens.pb", Dccl.Goldens.newBuilder().addCalls(call).build().toByteArray(), "did you mean \"get\"?")
+    }
+
+    @Test
+    fun `a certificate that nests without end is refused`() =
+        refused("certificate.json", "[".repeat(200_000).toByteArray(), "nested too deep")
+
+    @Test
+    fun `more negatives than a number can hold are refused`() {
+        val bundle = Fixtures.successor(File(folder.root, "next")) { setTraining(training.toBuilder().setNegatives(-1)) }
+        val error = assertThrows(BundleError::class.java) { Bundle.open(bundle) }
+        assertTrue(error.message!!, error.message!!.contains("4294967295"))
+    }
+
+    @Test
+    fun `what unpacks to more than a bundle may hold is refused`() {
+        val size = FILES.sumOf { File(Fixtures.tinyBundle, it).length() }
+        Bundle.unpack(ByteArrayInputStream(zip()), File(folder.root, "whole"), size)
+        val error = assertThrows(BundleError::class.java) {
+            Bundle.unpack(ByteArrayInputStream(zip()), File(folder.root, "more"), size - 1)
+        }
+        assertTrue(error.message!!, error.message!!.contains("at most ${size - 1} bytes"))
+    }
+
+    @Test
+    fun `a stream that breaks off is not blamed on the disk`() {
+        val broken = object : InputStream() {
+            override fun read(): Int = throw SocketTimeoutException("timeout")
+        }
+        val error = assertThrows(BundleError::class.java) { Bundle.unpack(broken, File(folder.root, "broken")) }
+        assertEquals("bundle: not a whole zip (timeout); fetch it again", error.message)
+    }
+
+    @Test
     fun `a zip is unpacked, and a damaged one leaves nothing`() {
         val target = File(folder.root, "unpacked")
         assertThrows(BundleError::class.java) { Bundle.unpack(ByteArrayInputStream(zip().copyOf(5000)), target) }
@@ -119,12 +166,25 @@ class BundleTest {
         assertTrue(error.message!!.contains("needs the Flex delegate for FlexReluGrad"))
     }
 
+    /** Whether a device refuses a bundle with another file, and why. */
+    private fun refused(name: String, content: ByteArray, reason: String) {
+        val bundle = Bundle.open(Fixtures.withFile(File(folder.root, "bundle"), name, content))
+        Fixtures.device(File(folder.root, "device")).use {
+            val error = assertThrows(BundleError::class.java) { it.upgrade(bundle) }
+            assertTrue(error.message!!, error.message!!.contains(reason))
+        }
+    }
+
     private fun zip(): ByteArray = ByteArrayOutputStream().also { bytes ->
         ZipOutputStream(bytes).use { zip ->
-            for (file in Fixtures.tinyBundle.listFiles()!!) {
+            for (file in FILES.map { File(Fixtures.tinyBundle, it) }) {
                 zip.putNextEntry(ZipEntry(file.name))
                 file.inputStream().use { it.copyTo(zip) }
             }
         }
     }.toByteArray()
+
+    private companion object {
+        val FILES = listOf("manifest.pb", "model.tflite", "vocabulary.pb", "certificate.json", "goldens.pb")
+    }
 }
