@@ -2,7 +2,9 @@ package dccl.demo
 
 import android.app.Activity
 import android.app.job.JobInfo
+import android.app.job.JobParameters
 import android.app.job.JobScheduler
+import android.content.DialogInterface
 import android.graphics.Bitmap
 import android.graphics.Canvas
 import android.net.NetworkCapabilities
@@ -10,6 +12,8 @@ import android.os.Looper
 import android.widget.Button
 import android.widget.ListView
 import android.widget.TextView
+import dccl.android.AndroidDatabase
+import dccl.android.BackgroundJob
 import dccl.android.PersonalizeJob
 import dccl.android.UploadJob
 import dccl.core.RawId
@@ -35,6 +39,8 @@ import org.robolectric.RuntimeEnvironment
 import org.robolectric.Shadows.shadowOf
 import org.robolectric.annotation.Config
 import org.robolectric.annotation.GraphicsMode
+import org.robolectric.shadow.api.Shadow
+import org.robolectric.shadows.ShadowAlertDialog
 
 /**
  * The app as it is, its resources, assets, SQLite and jobs, on a JVM; TFLite alone is replaced, by LiteRT's C library,
@@ -65,12 +71,16 @@ class AppTest {
     private fun settle() {
         val done = CountDownLatch(1)
         app.background({}, { done.countDown() })
+        waitUntil { done.count == 0L }
+    }
+
+    private fun waitUntil(holds: () -> Boolean) {
         val end = System.nanoTime() + TimeUnit.SECONDS.toNanos(60)
-        while (done.count > 0 && System.nanoTime() < end) {
+        while (!holds() && System.nanoTime() < end) {
             shadowOf(Looper.getMainLooper()).idle()
             Thread.sleep(5)
         }
-        assertEquals("the device's thread has not finished", 0, done.count)
+        assertTrue("the device's thread has not finished", holds())
     }
 
     private fun Activity.text(id: Int) = findViewById<TextView>(id).text.toString()
@@ -109,6 +119,59 @@ class AppTest {
     }
 
     @Test
+    fun `what is logged is what was shown at the tap, though the columns have changed since`() {
+        val movies = open<MoviesActivity>()
+        val shown = movies.titles(R.id.everyone)
+        val list = movies.findViewById<ListView>(R.id.everyone)
+        list.performItemClick(null, 0, 0)
+        val busy = CountDownLatch(1)
+        app.background({ busy.await() }, {}) // until the first tap's result is shown
+        list.performItemClick(null, 3, 0)
+        waitUntil { movies.titles(R.id.everyone) != shown }
+        busy.countDown()
+        settle()
+        val home = File(app.noBackupFilesDir, "dccl/${app.data.people[0].name}/samples.sqlite").path
+        val logged = AndroidDatabase(home).use { it.query("SELECT item FROM samples ORDER BY number") }
+        val titles = app.data.items.associate { it.id to it.title }
+        assertEquals(listOf(shown[0], shown[3]), logged.map { titles[RawId(it[0] as Long)] })
+    }
+
+    @Test
+    fun `a tap is not logged to somebody who was chosen after it`() {
+        val movies = open<MoviesActivity>()
+        val busy = CountDownLatch(1)
+        app.background({ busy.await() }, {}) // as while an earlier tap still trains
+        movies.findViewById<ListView>(R.id.everyone).performItemClick(null, 0, 0)
+        app.person = app.data.people[1]
+        busy.countDown()
+        settle()
+        assertEquals(0L, app.device.sampleCount)
+        app.person = app.data.people[0]
+        assertEquals(0L, app.device.sampleCount)
+    }
+
+    @Test
+    fun `a list stays where it was scrolled to when its person chooses`() {
+        val movies = open<MoviesActivity>()
+        val list = movies.findViewById<ListView>(R.id.yours)
+        val adapter = list.adapter
+        movies.tap(R.id.yours, 0)
+        assertTrue(adapter === list.adapter) // another one would begin at its top
+    }
+
+    @Test
+    fun `a job that fails for a reason that nobody foresaw ends, and is not run again at once`() {
+        val job = Robolectric.setupService(Failing::class.java)
+        job.onStartJob(Shadow.newInstanceOf(JobParameters::class.java))
+        waitUntil { shadowOf(job).isJobFinished }
+        assertEquals(false, shadowOf(job).isRescheduleNeeded)
+    }
+
+    class Failing : BackgroundJob() {
+        override fun work(shouldStop: () -> Boolean): Boolean = throw IllegalStateException("nobody foresaw this")
+    }
+
+    @Test
     fun `the phone learns from what its person goes on to choose`() {
         val movies = open<MoviesActivity>()
         assertEquals(movies.titles(R.id.everyone), movies.titles(R.id.yours)) // the gate is closed
@@ -136,6 +199,9 @@ class AppTest {
         assertEquals(listOf("queued"), app.device.uploads.map { it.status })
         assertTrue(inside.text(R.id.facts).contains("queued"))
         inside.press(R.id.forget)
+        assertEquals(1, app.device.uploads.size) // it asks first
+        ShadowAlertDialog.getLatestAlertDialog().getButton(DialogInterface.BUTTON_POSITIVE).performClick()
+        settle()
         assertEquals(emptyList<Any>(), app.device.uploads)
         assertEquals(app.data.people[0].profile, app.device.state.profile)
         assertEquals(0L, app.device.sampleCount)

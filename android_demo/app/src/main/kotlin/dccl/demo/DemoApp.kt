@@ -3,6 +3,7 @@ package dccl.demo
 import android.app.Application
 import android.os.Handler
 import android.os.Looper
+import android.util.Log
 import android.widget.Toast
 import dccl.android.AndroidDatabase
 import dccl.android.DeviceOwner
@@ -10,10 +11,10 @@ import dccl.android.HttpTransport
 import dccl.android.InterpreterRunner
 import dccl.android.assetBundle
 import dccl.android.schedulePersonalization
-import dccl.core.DeviceError
 import dccl.core.KEY_BYTES
 import dccl.core.Personalizer
 import dccl.core.SignatureRunner
+import dccl.core.StorageError
 import dccl.core.Transport
 import java.io.File
 import java.security.SecureRandom
@@ -42,17 +43,18 @@ open class DemoApp :
     override val transport: Transport?
         get() = getString(R.string.upload_url).takeIf { it.isNotEmpty() }?.let(::HttpTransport)
 
-    /** The chosen person's device, opened on first use. */
+    private val chosen get() = checkNotNull(person) { "person: expected somebody to be chosen first" }
+
+    /** A person's device, opened on first use; by default the chosen one's. */
     @Synchronized
-    fun demoDevice(): DemoDevice {
-        val person = checkNotNull(person) { "person: expected somebody to be chosen first" }
+    fun demoDevice(person: Person = chosen): DemoDevice {
         opened?.let { if (it.person.name == person.name) return it }
         opened?.personalizer?.close()
         opened = null
         val home = File(noBackupFilesDir, "dccl/${person.name}")
         val personalizer = Personalizer.open(
             stateDir = home,
-            bundle = assetBundle(this),
+            bundle = shipped(),
             runners = ::runner,
             databases = ::AndroidDatabase,
             key = keyFor(home),
@@ -62,10 +64,18 @@ open class DemoApp :
         return DemoDevice(personalizer, data, person).also { opened = it }
     }
 
-    /** Forgets the chosen person's device, which begins again with their profile and past when it is next used. */
+    /** The bundle in the assets; null where the disk has no room to unpack it: a device has a copy of its own. */
+    private fun shipped() = try {
+        assetBundle(this)
+    } catch (error: StorageError) {
+        Log.w(TAG, error)
+        null
+    }
+
+    /** Forgets a person's device, which begins again with their profile and past when it is next used. */
     @Synchronized
-    fun forget() {
-        demoDevice().personalizer.run {
+    fun forget(person: Person = chosen) {
+        demoDevice(person).personalizer.run {
             forget()
             close()
         }
@@ -84,17 +94,26 @@ open class DemoApp :
         super.onTerminate()
     }
 
-    /** Does [work] with the device on its thread, then [then] on the main thread; says it where that fails. */
-    fun <R> background(work: (DemoDevice) -> R, then: (R) -> Unit) = executor.execute {
-        try {
-            val result = work(demoDevice())
-            main.post { then(result) }
-        } catch (error: DeviceError) {
-            main.post { Toast.makeText(this, error.message, Toast.LENGTH_LONG).show() }
+    /**
+     * Does [work] with the device on its thread, then [then] on the main thread; says it where that fails. Called on the
+     * main thread: whose device it is, is decided now, and nothing is done once somebody else was chosen.
+     */
+    fun <R> background(work: (DemoDevice) -> R, then: (R) -> Unit) {
+        val asked = person ?: return
+        executor.execute {
+            if (person !== asked) return@execute
+            try {
+                val result = work(demoDevice(asked))
+                main.post { if (person === asked) then(result) }
+            } catch (error: Exception) { // of the device, or of this app: neither is worth a crash
+                Log.w(TAG, error)
+                main.post { Toast.makeText(this, error.message ?: "$error", Toast.LENGTH_LONG).show() }
+            }
         }
     }
 
     private companion object {
+        const val TAG = "dccl"
         const val PERSON = "person"
     }
 }

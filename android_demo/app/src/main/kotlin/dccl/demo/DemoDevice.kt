@@ -4,6 +4,7 @@ import dccl.core.Interaction
 import dccl.core.Personalizer
 import dccl.core.Report
 import dccl.core.timeBudget
+import kotlin.math.roundToInt
 
 /** What the two columns show: the best items by each model for the same person. */
 class Columns(val everyone: List<Item>, val yours: List<Item>, val gateIsOpen: Boolean, val choices: Long) {
@@ -55,23 +56,25 @@ class DemoDevice(val personalizer: Personalizer, private val data: DemoData, val
         return person.future.filter { it.item in unmet }
     }
 
-    /** The screen "inside the phone", line by line. */
-    fun facts(): List<Pair<String, String>> {
+    /** The screen "inside the phone", line by line; [text] gives the app's sentences. */
+    fun facts(text: (Int, Array<Any>) -> String): List<Pair<String, String>> {
         val state = personalizer.state
         val uploads = personalizer.uploads
+        fun say(name: Int, vararg values: Any) = text(name, arrayOf(*values))
+
         fun loss(value: Double?) = value?.let { "%.4f".format(it) } ?: "-"
         return listOfNotNull(
-            "gate" to if (state.gate > 0) "open" else "closed",
-            "loss, everyone's" to loss(state.evidence.cloudLoss),
-            "loss, yours" to loss(state.evidence.personalLoss),
-            "held-out samples" to state.evidence.heldoutSamples.toString(),
-            "training samples" to state.samples.toString(),
-            report?.let { "last training" to "${it.steps} steps, ${"%.0f".format(1e3 * it.seconds)} ms" },
-            "uploads made" to state.sequence.toString(),
-            "bytes sent" to uploads.sumOf { it.bytesSent }.toString(),
-            uploads.lastOrNull()?.let { "last upload" to "${it.status}, ${it.content.size()} bytes" },
-            "model" to personalizer.bundle.identity.toByteArray().take(6).joinToString("") { "%02x".format(it) },
-            "runtime" to personalizer.runtime
-        )
+            R.string.fact_gate to say(if (state.gate > 0) R.string.opened else R.string.closed),
+            R.string.fact_cloud_loss to loss(state.evidence.cloudLoss),
+            R.string.fact_personal_loss to loss(state.evidence.personalLoss),
+            R.string.fact_heldout to state.evidence.heldoutSamples.toString(),
+            R.string.fact_samples to state.samples.toString(),
+            report?.let { R.string.fact_training to say(R.string.steps, it.steps, (1e3 * it.seconds).roundToInt()) },
+            R.string.fact_uploads to state.sequence.toString(),
+            R.string.fact_bytes to uploads.sumOf { it.bytesSent }.toString(),
+            uploads.lastOrNull()?.let { R.string.fact_upload to say(R.string.bytes, it.status, it.content.size()) },
+            R.string.fact_model to personalizer.bundle.identity.toByteArray().take(6).joinToString("") { "%02x".format(it) },
+            R.string.fact_runtime to personalizer.runtime
+        ).map { (name, value) -> say(name) to value }
     }
 }

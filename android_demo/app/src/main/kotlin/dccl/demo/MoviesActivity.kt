@@ -12,6 +12,7 @@ import dccl.core.Report
 /** Browse: what everyone's model recommends beside what yours does, as the phone learns. */
 class MoviesActivity : Activity() {
     private val app get() = application as DemoApp
+    private val titles = HashMap<Int, ArrayAdapter<String>>() // by the list's id
     private var columns = Columns(emptyList(), emptyList(), gateIsOpen = false, choices = 0)
 
     override fun onCreate(saved: Bundle?) {
@@ -23,9 +24,10 @@ class MoviesActivity : Activity() {
             R.id.yours to { columns.yours }
         )) {
             val list = findViewById<ListView>(id)
-            list.setOnItemClickListener { _, _, place, _ -> learn { it.choose(items()[place], liked = true) } }
+            list.adapter = ArrayAdapter<String>(this, R.layout.movie).also { titles[id] = it }
+            list.setOnItemClickListener { _, _, place, _ -> choose(items().getOrNull(place), liked = true) }
             list.setOnItemLongClickListener { _, _, place, _ ->
-                learn { it.choose(items()[place], liked = false) }
+                choose(items().getOrNull(place), liked = false)
                 true
             }
         }
@@ -38,6 +40,11 @@ class MoviesActivity : Activity() {
     override fun onResume() {
         super.onResume()
         app.background({ it.columns() to it.report }) { (columns, report) -> show(columns, report) }
+    }
+
+    /** The item is the one that was shown at the tap, whatever the columns show by the time that it is logged. */
+    private fun choose(item: Item?, liked: Boolean) {
+        if (item != null) learn { it.choose(item, liked) }
     }
 
     private fun learn(work: (DemoDevice) -> Report) =
@@ -60,12 +67,16 @@ class MoviesActivity : Activity() {
     }
 
     private fun moved(places: Int?): String = when {
-        places == null -> "  new"
-        places > 0 -> "  ▲$places"
+        places == null -> getString(R.string.marked_new)
+        places > 0 -> getString(R.string.marked_risen, places)
         else -> ""
     }
 
-    private fun show(id: Int, titles: List<String>) {
-        findViewById<ListView>(id).adapter = ArrayAdapter(this, R.layout.movie, titles)
+    /** In the same adapter, so that the list stays where it was scrolled to. */
+    private fun show(id: Int, lines: List<String>) = titles.getValue(id).run {
+        setNotifyOnChange(false)
+        clear()
+        addAll(lines)
+        notifyDataSetChanged()
     }
 }

@@ -12,7 +12,7 @@ class PeopleActivity : Activity() {
         super.onCreate(saved)
         setContentView(R.layout.people)
         val app = application as DemoApp
-        val lines = app.data.people.map { "${it.name}, ${it.profile.values.joinToString()}" }
+        val lines = app.data.people.map { getString(R.string.person, it.name, it.profile.values.joinToString()) }
         val list = findViewById<ListView>(R.id.people)
         list.adapter = ArrayAdapter(this, android.R.layout.simple_list_item_1, lines)
         list.setOnItemClickListener { _, _, place, _ ->

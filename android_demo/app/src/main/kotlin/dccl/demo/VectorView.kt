@@ -11,6 +11,8 @@ import kotlin.math.abs
 /** A vector as a strip of bars, up for positive and down for negative, scaled to the largest. */
 class VectorView(context: Context, attributes: AttributeSet?) : View(context, attributes) {
     private val bar = Paint()
+    private val positive = context.getColor(R.color.positive)
+    private val negative = context.getColor(R.color.negative)
 
     var vector: FloatArray = FloatArray(0)
         set(value) {
@@ -24,7 +26,7 @@ class VectorView(context: Context, attributes: AttributeSet?) : View(context, at
         val largest = vector.maxOfOrNull { abs(it) }?.takeIf { it > 0 } ?: 1f
         val width = width.toFloat() / maxOf(1, vector.size)
         vector.forEachIndexed { place, value ->
-            bar.color = if (value < 0) NEGATIVE else POSITIVE
+            bar.color = if (value < 0) negative else positive
             val end = middle - value / largest * middle
             canvas.drawRect(place * width, minOf(middle, end), (place + GAP) * width, maxOf(middle, end), bar)
         }
@@ -34,7 +36,5 @@ class VectorView(context: Context, attributes: AttributeSet?) : View(context, at
 
     private companion object {
         const val GAP = 0.8f // share of a bar's place that it fills
-        val POSITIVE = Color.rgb(0x39, 0x49, 0xab)
-        val NEGATIVE = Color.rgb(0xd8, 0x1b, 0x60)
     }
 }

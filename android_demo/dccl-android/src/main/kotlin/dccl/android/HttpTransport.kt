@@ -16,6 +16,7 @@ class HttpTransport(url: String) : Transport {
         val connection = url.openConnection() as HttpURLConnection
         try {
             connection.requestMethod = "POST"
+            connection.instanceFollowRedirects = false // the upload is for this address alone
             connection.connectTimeout = TIMEOUT
             connection.readTimeout = TIMEOUT
             connection.doOutput = true
