@@ -25,25 +25,23 @@ class Personalizer private constructor(
     noise: UploadNoise?,
     runners: SignatureRunners
 ) : Closeable {
-    private val installer = Installer(folder, runners)
     private val sender = Sender(folder, deviceId, key, noise)
     private val lock = ReentrantLock() // state, log and caches
     private val training = ReentrantLock() // one personalisation or upgrade at a time
     private val sending = ReentrantLock() // one at a time, and never while holding the others
-    private val inUse = ReentrantReadWriteLock() // read: a ranking uses the model; write: it may be closed
+    private val rankings = ReentrantReadWriteLock() // read: a ranking uses the model; write: it may be closed
     private val unknownItems = AtomicLong()
-
-    @Volatile private lateinit var learner: Learner
-
-    @Volatile private lateinit var stateInUse: DeviceState
-    private lateinit var profile: IntArray // [P]
     private var history: Pair<IntArray, IntArray>? = null // [T] model ids and labels
     private var met: MutableSet<RawId>? = null // what the log says, once it was asked
     private var unfinished: Unfinished? = null
+    private val inUse = InUse(folder, runners, lock) {
+        history = null
+        unfinished = null
+    }
+    private val learner get() = inUse.learner
 
     /** How the vector came to this bundle. */
-    lateinit var opening: Opening
-        private set
+    val opening: Opening get() = inUse.opening
 
     // ---- Logging -----------------------------------------------------------------------------------
 
@@ -100,8 +98,8 @@ class Personalizer private constructor(
      */
     fun scores(candidates: List<RawId>, gate: Double? = null): FloatArray {
         if (gate != null && !gate.isFinite()) throw InputError("gate: expected a finite number, got $gate")
-        return inUse.read {
-            val seen = lock.withLock { Seen(learner, stateInUse, profile, history()) }
+        return rankings.read {
+            val seen = lock.withLock { Seen(learner, state, inUse.profile, history()) }
             val vocabulary = seen.learner.bundle.vocabulary
             vocabulary.check("candidates", candidates)
             countUnknown(candidates)
@@ -162,7 +160,7 @@ class Personalizer private constructor(
         shouldStop: () -> Boolean = { false },
         onStep: (epoch: Int, step: Int, loss: Float) -> Unit = { _, _, _ -> }
     ): Report = exclusively("personalize") {
-        val (state, profile) = lock.withLock { stateInUse to profile }
+        val (state, profile) = lock.withLock { inUse.state to inUse.profile }
         val begun = unfinished?.takeIf { it.goesOn(state, config) }?.training
         val training = begun ?: learner.training(folder.samples, state, profile, config)
         unfinished = null
@@ -173,9 +171,9 @@ class Personalizer private constructor(
             return report.copy(gate = state.gate)
         }
         lock.withLock {
-            val now = stateInUse // its sequence number may have grown meanwhile
+            val now = inUse.state // its sequence number may have grown meanwhile
             val samples = if (report.bestEpoch != null) report.samples.toLong() else now.samples
-            save(
+            inUse.save(
                 now.copy(current = outcome.state, gate = report.gate, evidence = outcome.evidence, samples = samples)
             )
         }
@@ -200,12 +198,7 @@ class Personalizer private constructor(
         bundle: Bundle,
         onBundleChange: OnBundleChange = OnBundleChange.REBASE,
         retry: Boolean = false
-    ): Opening = exclusively("upgrade") {
-        val before = learner
-        enter(installer.new(bundle, runtime, retry), null, onBundleChange)
-        inUse.write { before.close() }
-        opening
-    }
+    ): Opening = changing("upgrade") { inUse.upgrade(bundle, onBundleChange, retry) }
 
     /**
      * Returns to the bundle before this one, with the vector, optimiser, gate and evidence that were left there. The log
@@ -214,28 +207,13 @@ class Personalizer private constructor(
      * @throws StateError there is none to return to.
      * @throws BundleError it is damaged; the device goes on with the bundle it has.
      */
-    fun rollback(): Opening = exclusively("rollback") {
-        val (before, now) = learner to stateInUse
-        val left = folder.bundles.left(now.previousBundle)
-        val next = installer.kept(left.bundle, null)
-        try {
-            lock.withLock {
-                val opened = rolledBack(next, folder.samples, left, now, folder.sequence)
-                folder.refusals.add(now.bundle, Refusals.EVERYWHERE, "it was rolled back")
-                try {
-                    folder.save(opened.state)
-                } catch (error: StorageError) {
-                    folder.refusals.forgive(now.bundle) // it stays in use
-                    throw error
-                }
-                use(next, opened)
-            }
-        } catch (error: Throwable) {
-            next.close()
-            throw error
-        }
-        folder.bundles.keep(listOf(left.bundle))
-        inUse.write { before.close() }
+    fun rollback(): Opening = changing("rollback") { inUse.rollBack() }
+
+    /** A change of the model: the one before is closed once no ranking uses it. */
+    private inline fun changing(name: String, change: () -> Unit): Opening = exclusively(name) {
+        val before = learner
+        change()
+        rankings.write { before.close() }
         opening
     }
 
@@ -258,9 +236,9 @@ class Personalizer private constructor(
      */
     fun upload(): ByteArray = lock.withLock {
         try {
-            sender.queue(stateInUse)
+            sender.queue(state)
         } finally {
-            folder.state?.let { stateInUse = it } // its number counts, whatever failed after it
+            inUse.reload() // the number counts, whatever failed after it
         }
     }
 
@@ -283,20 +261,20 @@ class Personalizer private constructor(
     val uploads: List<Queued> get() = lock.withLock { folder.outbox.all() }
 
     /** Whether [upload] would tell the cloud anything that the newest upload has not; never without a key. */
-    val uploadIsDue: Boolean get() = lock.withLock { sender.isDue(stateInUse) }
+    val uploadIsDue: Boolean get() = lock.withLock { sender.isDue(state) }
 
     // ---- What is known -----------------------------------------------------------------------------
 
     val bundle: Bundle get() = learner.bundle
 
     /** All that is remembered besides the log. */
-    val state: DeviceState get() = stateInUse
+    val state: DeviceState get() = inUse.state
 
     /** The metapatch [K]; a copy. */
-    val vector: FloatArray get() = stateInUse.current.vector.copyOf()
+    val vector: FloatArray get() = state.current.vector.copyOf()
 
     /** What rankings use: 1 the personal model, 0 the cloud's. */
-    val gate: Double get() = stateInUse.gate
+    val gate: Double get() = state.gate
 
     /** Name and version of the TFLite runtime in use. */
     val runtime: String get() = learner.engine.runner.runtime
@@ -319,12 +297,9 @@ class Personalizer private constructor(
     fun forget() = exclusively("forget") {
         lock.withLock {
             val sequence = folder.sequence // a device that was closed says so here, before a file is touched
-            val (none, _) = bundle.vocabulary.profile(emptyMap())
-            val current = learner.engine.start(none)
             try {
                 folder.forgetUser()
-                save(DeviceState(bundle.identity, current, current.vector, sequence = sequence, opening = "reset"))
-                profile = none
+                inUse.beginAgain(sequence)
             } catch (error: StorageError) {
                 throw StorageError("forget: not all could be erased; call it again (${error.message})", error)
             } finally {
@@ -338,7 +313,7 @@ class Personalizer private constructor(
             folder.close()
             dropCaches()
         }
-        inUse.write { if (::learner.isInitialized) learner.close() }
+        rankings.write { inUse.close() }
     }
 
     private fun dropCaches() {
@@ -350,102 +325,6 @@ class Personalizer private constructor(
     private fun countUnknown(items: List<RawId>) {
         val vocabulary = bundle.vocabulary
         unknownItems.addAndGet(items.count { vocabulary.encode(it) == vocabulary.outOfVocabulary }.toLong())
-    }
-
-    /** Brings into use the given bundle, if it is news to the device, else, or if it is refused, the one it had. */
-    private fun begin(given: Bundle?, profile: Map<String, String>?, policy: OnBundleChange) {
-        val stored = folder.state
-        when {
-            stored == null -> enter(installer.new(given ?: installer.newest(), null), profile, policy)
-
-            given == null || given.identity in listOf(stored.bundle, folder.given) -> {
-                val own = try {
-                    installer.kept(stored.bundle, given)
-                } catch (error: BundleError) { // another one that was given before is better than a damaged one
-                    installer.new(given ?: throw error, null)
-                }
-                enter(own, profile, policy)
-            }
-
-            else -> if (!enterNews(stored, given, profile, policy)) return
-        }
-        if (given != null) noteGiven(given)
-    }
-
-    /** Tries a bundle that the device has not been given before; if that fails, the device goes on with its own. */
-    private fun enterNews(
-        stored: DeviceState,
-        given: Bundle,
-        profile: Map<String, String>?,
-        policy: OnBundleChange
-    ): Boolean {
-        val own = try { // first: it says which runtime this is
-            installer.kept(stored.bundle, null)
-        } catch (_: DeviceError) { // what is new may be the way out
-            null
-        }
-        try {
-            enter(installer.new(given, own?.engine?.runner?.runtime), profile, policy)
-        } catch (error: DeviceError) {
-            enter(own ?: throw error, profile, policy, refused = error.message.orEmpty())
-            return false
-        }
-        own?.close()
-        return true
-    }
-
-    /** Remembers the bundle that the app gave, so that the next opening with it is no upgrade. */
-    private fun noteGiven(bundle: Bundle) {
-        try {
-            if (bundle.identity != folder.given) folder.given = bundle.identity
-        } catch (_: StorageError) { // on a full disk: what is in use stays in use
-        }
-    }
-
-    /**
-     * Brings the stored state to a bundle and puts that into use; on an error everything stays as it was. Rankings wait
-     * for neither the vector nor its evidence, but for what is written alone.
-     */
-    private fun enter(next: Learner, profile: Map<String, String>?, policy: OnBundleChange, refused: String = "") {
-        var changes = false
-        try {
-            val (before, sequence) = lock.withLock { folder.state to folder.sequence }
-            val opened = openState(next, folder.samples, before, profile, policy, sequence)
-            lock.withLock {
-                val stored = folder.state // an upload may have raised its number meanwhile, nothing else can have changed
-                val resumed = opened.opening.how == "resumed"
-                changes = stored != null && !resumed
-                val state = if (resumed) opened.state else opened.state.copy(sequence = folder.sequence)
-                if (stored != null && changes) folder.bundles.leave(stored)
-                if (!resumed || state.profile != stored?.profile) folder.save(state)
-                val damaged = folder.damaged.toList()
-                use(next, Opened(state, opened.profile, opened.opening.copy(damaged = damaged, refused = refused)))
-            }
-        } catch (error: Throwable) {
-            next.close()
-            folder.tidyBundles()
-            throw error
-        }
-        folder.tidyBundles()
-        if (!changes) return
-        try {
-            folder.refusals.forgive(next.bundle.identity)
-        } catch (_: StorageError) { // on a full disk: it is in use all the same
-        }
-    }
-
-    private fun use(next: Learner, opened: Opened) {
-        learner = next
-        stateInUse = opened.state
-        profile = opened.profile
-        opening = opened.opening
-        history = null
-        unfinished = null
-    }
-
-    private fun save(state: DeviceState) {
-        folder.save(state)
-        stateInUse = state
     }
 
     companion object {
@@ -487,7 +366,7 @@ class Personalizer private constructor(
             var device: Personalizer? = null
             try {
                 device = Personalizer(folder, folder.identify(deviceId), folder.key(key), noise, runners)
-                device.begin(bundle, profile, onBundleChange)
+                device.inUse.begin(bundle, profile, onBundleChange)
                 return device
             } catch (error: Throwable) {
                 device?.close() ?: folder.close()
