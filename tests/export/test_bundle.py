@@ -86,7 +86,10 @@ def test_failed_certificate_writes_nothing(tmp_path, monkeypatch):
     ("change", "message"),
     [
         ({"protocol": "other"}, "protocol"),
-        ({"users": small.users().__class__(np.arange(2), np.zeros((2, 1), np.int32), small.FIELDS[:1])}, "users"),
+        (
+            {"users": small.users().__class__(np.arange(2), np.zeros((2, 1), np.int32), small.FIELDS[:1])},
+            "made for others",
+        ),
         ({"catalogue": with_ids(np.arange(100, 100 + small.V).astype(str))}, "made for others.* id types"),
         ({"training": training(epochs=0)}, "training with a positive learning_rate and epochs .*, got 0.05.*, 0, "),
         ({"training": training(optimizer="lamb")}, "training.optimizer adam or sgd, got 'lamb'"),
