@@ -214,6 +214,10 @@ class Bundle private constructor(
             if (manifest.profileCount == 0) {
                 throw BundleError("$MANIFEST: expected at least one profile field, got none; export the bundle again")
             }
+            refuseRepeated("profile field", manifest.profileList.map { it.name })
+            for (field in manifest.profileList) {
+                refuseRepeated("value of the profile field \"${field.name}\"", field.valuesList)
+            }
             if (manifest.protocol !in PROTOCOLS) {
                 throw BundleError(
                     "$MANIFEST: expected the protocol ${PROTOCOLS.joinToString(" or ")}, got " +
@@ -239,6 +243,13 @@ class Bundle private constructor(
             }
         }
     }
+}
+
+/** A profile tells names alone, so of two that are equal one would be lost. */
+private fun refuseRepeated(what: String, names: List<String>) {
+    val seen = HashSet<String>()
+    val twice = names.firstOrNull { !seen.add(it) } ?: return
+    throw BundleError("manifest.pb: expected each $what once, got \"$twice\" again; export the bundle again")
 }
 
 internal fun ByteArray.hex(): String = joinToString("") { "%02x".format(it) }

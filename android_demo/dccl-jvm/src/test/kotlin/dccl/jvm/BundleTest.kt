@@ -132,6 +132,16 @@ class BundleTest {
     }
 
     @Test
+    fun `a profile value that stands twice is refused`() {
+        val bundle = Fixtures.successor(File(folder.root, "next")) {
+            val field = getProfile(0)
+            setProfile(0, field.toBuilder().addValues(field.getValues(0)))
+        }
+        val error = assertThrows(BundleError::class.java) { Bundle.open(bundle) }
+        assertTrue(error.message!!, error.message!!.contains("once, got"))
+    }
+
+    @Test
     fun `what unpacks to more than a bundle may hold is refused`() {
         val size = FILES.sumOf { File(Fixtures.tinyBundle, it).length() }
         Bundle.unpack(ByteArrayInputStream(zip()), File(folder.root, "whole"), size)
