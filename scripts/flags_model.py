@@ -158,8 +158,8 @@ def config_of(values: flags.FlagValues, protocol: str, cloud, path: str):  # noq
       ValueError: a flag asks for another one, or the protocol's samples do not fit the model.
     """
     asked, din, patch = config(values, protocol), cloud.din.config, cloud.metapatch
-    made = {name: getattr(din, name) for name in ("history_length", "item_width", "hidden", "dropout")}
-    made |= {"metapatch_length": patch.length, "bottlenecks": patch.bottlenecks, "junctions": patch.junctions}
+    of_patch = {"metapatch_length": patch.length, "bottlenecks": patch.bottlenecks, "junctions": patch.junctions}
+    made = {name: of_patch[name] if name in of_patch else getattr(din, name) for name in SIZES}
     for name, own in made.items():
         if values[name].present and getattr(asked, name) != own:
             raise ValueError(

@@ -152,16 +152,17 @@ def _with_spark(
     from dccl_tf.spark.fleet import simulate
 
     values = flags.FLAGS
-    flags_data.require_fitting(values)
     path = Path(values.interactions or "")
     prepared = values.dataset == "prepared" and path.is_dir()
-    if not prepared:
+    if prepared:
+        flags_data.require_fitting(values)  # as `load_log` does otherwise
+        if given := [name for name in _FILTERS if values[name].value is not None]:
+            raise ValueError(
+                f"{', '.join(given)}: --engine=spark reads a prepared folder as it is, expected no filter beside it, "
+                f"got {', '.join(str(values[name].value) for name in given)}; filter with dccl-prepare-data"
+            )
+    else:
         path = write_sequences(flags_data.load_log(values)[0], folder / "log.parquet")
-    elif given := [name for name in _FILTERS if values[name].value is not None]:
-        raise ValueError(
-            f"{', '.join(given)}: --engine=spark reads a prepared folder as it is, expected no filter beside it, "
-            f"got {', '.join(str(values[name].value) for name in given)}; filter with dccl-prepare-data"
-        )
     log = SequenceFolder(path)
     cloud.check_made_for(log.catalogue(), log.users(range(1)), _CHECKPOINT.value)
     with flags_spark.session() as spark:

@@ -6,11 +6,12 @@ the order of the log. `offsets[u]:offsets[u + 1]` are user u's.
 """
 
 import hashlib
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+
+from device_runtime.bundle.vocabulary import first_repeated
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,7 @@ class ProfileField:
     values: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(set(self.values)) < len(self.values):  # a device knows values by name alone: one of two would be lost
-            twice = next(value for value, times in Counter(self.values).items() if times > 1)
+        if (twice := first_repeated(self.values)) is not None:  # a device knows values by name alone
             raise ValueError(f"values: expected each once in the profile field {self.name!r}, got {twice!r} again")
 
     @property

@@ -18,7 +18,6 @@ from dccl_tf.report.numbers import scale
 from dccl_tf.report.results import LOWER_IS_BETTER, VectorMap
 
 SHOWN_CATEGORIES = len(COLOURS)
-_OF_INTERVAL = ("mean", "low", "high")
 
 
 class Interval(Protocol):
@@ -32,8 +31,7 @@ class Interval(Protocol):
 @mpl.rc_context(STYLE)
 def activity(groups: Sequence[ActivityGroup], metric: str) -> Drawing:
     """Models by group of users, most active first, and below their gains over the baseline (Fig. 4)."""
-    figure = Figure(figsize=(9, 5.2), layout="constrained")
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    figure, above, below = values_and_gains(metric)
     places, factor = np.arange(1, len(groups) + 1), scale(metric)
     colours = dict(zip(groups[0].values, COLOURS, strict=False))
     baseline, *models = colours
@@ -44,9 +42,6 @@ def activity(groups: Sequence[ActivityGroup], metric: str) -> Drawing:
         gains = [group.gains[name] for group in groups]
         shift = 0.24 * (number - (len(models) - 1) / 2)
         intervals(below, places + shift, gains, metric, color=colours[name])
-    below.axhline(0, color=INK, linewidth=0.8)
-    above.set_ylabel(f"{numbers.heading(metric)}{' (%)' if factor == 100 else ''}")
-    below.set_ylabel("gain, 95% interval")
     below.set_xticks(places, [f"{group.interactions:.0f}" for group in groups], fontsize=8)
     below.set_xlabel("median number of interactions of the group's users, most active first")
     ahead = [_ahead(name, baseline, [group.gains[name] for group in groups], metric) for name in models]
@@ -54,9 +49,21 @@ def activity(groups: Sequence[ActivityGroup], metric: str) -> Drawing:
     return Drawing(svg_of(figure), description, list(colours.items()))
 
 
+def values_and_gains(metric: str) -> tuple[Figure, Axes, Axes]:
+    """A figure with room for models' values of a metric above, and below for gains with their intervals."""
+    figure = Figure(figsize=(9, 5.2), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    above.set_ylabel(f"{numbers.heading(metric)}{' (%)' if scale(metric) == 100 else ''}")
+    below.set_ylabel("gain, 95% interval")
+    below.axhline(0, color=INK, linewidth=0.8)
+    return figure, above, below
+
+
 def intervals(axes: Axes, places: np.ndarray, found: Sequence[Interval], metric: str, **style: Any) -> None:
     """Means at some places, with their 95% intervals."""
-    means, lows, highs = (scale(metric) * np.array([getattr(one, key) for one in found]) for key in _OF_INTERVAL)
+    means, lows, highs = (
+        scale(metric) * np.array([getattr(one, key) for one in found]) for key in ("mean", "low", "high")
+    )
     errors = np.array([means - lows, highs - means])
     axes.errorbar(places, means, errors, **{"fmt": "o", "markersize": 4, "elinewidth": 1.1} | style)
 

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 
-from dccl_tf.report.drawing import COLOURS, INK, STYLE, Drawing, svg_of
+from dccl_tf.report.drawing import COLOURS, STYLE, Drawing, svg_of
 from dccl_tf.report.numbers import heading, scale
-from dccl_tf.report.plots import intervals
+from dccl_tf.report.plots import intervals, values_and_gains
 from dccl_tf.study.statistics import Difference, Summary
 
 
@@ -29,8 +28,7 @@ def rounds(curves: Mapping[int, Rounds], metric: str) -> Drawing:
       curves: by number of rounds; the baseline is drawn dashed.
       metric: its name.
     """
-    figure = Figure(figsize=(9, 5.2), layout="constrained")
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    figure, above, below = values_and_gains(metric)
     factor, legend, words = scale(metric), [], []
     for number, ((count, found), colour) in enumerate(zip(curves.items(), COLOURS, strict=False)):
         share = 100 * np.arange(1, count + 1) / count
@@ -41,8 +39,5 @@ def rounds(curves: Mapping[int, Rounds], metric: str) -> Drawing:
         intervals(below, share + 0.8 * (number - (len(curves) - 1) / 2), found.gains, metric, color=colour)
         baseline, ours = found.values
         legend.append((f"{count} rounds: {ours} (dashed: {baseline})", colour))
-    below.axhline(0, color=INK, linewidth=0.8)
     below.set_xlabel("share of the second half that was used (%)")
-    above.set_ylabel(f"{heading(metric)}{' (%)' if factor == 100 else ''}")
-    below.set_ylabel("gain, 95% interval")
     return Drawing(svg_of(figure), f"{heading(metric)} from the first round to the last: {'; '.join(words)}.", legend)

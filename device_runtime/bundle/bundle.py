@@ -9,7 +9,6 @@ import math
 import os
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +17,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from device_runtime.bundle.vocabulary import Vocabulary
+from device_runtime.bundle.vocabulary import Vocabulary, first_repeated
 from device_runtime.errors import BundleError, InputError
 from protos import dccl_pb2
 
@@ -207,6 +206,5 @@ def check_manifest(manifest: dccl_pb2.Manifest) -> None:
 
 def _refuse_repeated(what: str, names: Sequence[str]) -> None:
     """Raises BundleError where a name stands twice: a profile tells names alone, so one of the two would be lost."""
-    if len(set(names)) < len(names):
-        twice = next(name for name, times in Counter(names).items() if times > 1)
+    if (twice := first_repeated(names)) is not None:
         raise BundleError(f"{MANIFEST}: expected each {what} once, got {twice!r} again; export the bundle again")

@@ -4,6 +4,7 @@ Model ids are 1..V in the order of the vocabulary, 0 is padding, V + 1 is every 
 A vocabulary holds whole numbers or strings, never both.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -151,6 +152,11 @@ def check_profile(values: Any) -> None:
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, (str, int, np.integer, type(None))):
             raise InputError(f"profile: expected a string or a whole number for {name!r}, got {value!r}")
+
+
+def first_repeated(names: Iterable[str]) -> str | None:
+    """The first of some names that stands again; None if each stands once."""
+    return next((name for name, times in Counter(names).items() if times > 1), None)
 
 
 def _is_text(value: str) -> bool:

@@ -242,14 +242,14 @@ class Bundle private constructor(
                 )
             }
         }
-    }
-}
 
-/** A profile tells names alone, so of two that are equal one would be lost. */
-private fun refuseRepeated(what: String, names: List<String>) {
-    val seen = HashSet<String>()
-    val twice = names.firstOrNull { !seen.add(it) } ?: return
-    throw BundleError("manifest.pb: expected each $what once, got \"$twice\" again; export the bundle again")
+        /** A profile tells names alone, so of two that are equal one would be lost. */
+        private fun refuseRepeated(what: String, names: List<String>) {
+            val seen = HashSet<String>()
+            val twice = names.firstOrNull { !seen.add(it) } ?: return
+            throw BundleError("$MANIFEST: expected each $what once, got \"$twice\" again; export the bundle again")
+        }
+    }
 }
 
 internal fun ByteArray.hex(): String = joinToString("") { "%02x".format(it) }
