@@ -9,6 +9,8 @@
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from absl import flags, logging
 
@@ -18,6 +20,7 @@ from dccl_tf.data.movielens import load_movielens
 from dccl_tf.data.schema import InteractionLog
 from dccl_tf.data.storage import read_log
 from dccl_tf.data.synthetic import SHORTEST, Oracle, synthetic_log
+from dccl_tf.data.table_files import MissingColumnError
 from dccl_tf.data.tables import TableColumns, load_table
 
 _MOVIELENS, _TABLE, _SYNTHETIC = ("ml-100k", "ml-1m"), ("table",), ("synthetic",)
@@ -111,7 +114,8 @@ def load_log(values: flags.FlagValues) -> tuple[InteractionLog, Oracle | None]:
     elif values.dataset == "prepared":
         log = read_log(values.interactions)
     else:
-        log = load_table(values.interactions, values.items, values.users, table_columns(values))
+        with naming_flags(values):
+            log = load_table(values.interactions, values.items, values.users, table_columns(values))
     filtered = log if values.dataset == "amazon" else filter_log(log, least_of_user, least_of_item)
     if values.max_user_interactions:
         filtered = cap_histories(filtered, values.max_user_interactions)
@@ -148,6 +152,22 @@ def protocols_of(log: InteractionLog, asked: list[str] | None) -> list[str]:
         if name not in ("next", "liked") or (name == "liked" and log.labels is None):
             raise ValueError(f"protocols: expected 'next', or 'liked' for a log with labels, got {name!r}")
     return asked
+
+
+@contextmanager
+def naming_flags(values: flags.FlagValues) -> Iterator[None]:
+    """A `MissingColumnError` inside also says which flag names the column."""
+    try:
+        yield
+    except MissingColumnError as error:
+        of_columns = [name for name in SERVES if name.endswith(("_column", "_columns"))]
+        flag = next((name for name in of_columns if error.column in _as_list(values[name].value)), None)
+        way_out = f"; --{flag} says what it is called" if flag else ""
+        raise ValueError(f"{error}{way_out}") from error
+
+
+def _as_list(value: str | list[str] | None) -> list[str]:
+    return value if isinstance(value, list) else [value] if value else []
 
 
 def table_columns(values: flags.FlagValues) -> TableColumns:

@@ -67,7 +67,7 @@ def _run_spark() -> None:
     from dccl_tf.data.sequence_files import SequenceFolder
     from dccl_tf.spark.prepare import prepare_table
 
-    with flags_spark.session() as spark:
+    with flags_spark.session() as spark, flags_data.naming_flags(values):
         path = prepare_table(
             spark,
             values.interactions,

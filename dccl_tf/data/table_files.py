@@ -107,8 +107,17 @@ def kind_of(path: str | Path) -> str:
     return kind
 
 
+class MissingColumnError(ValueError):
+    """A table has no such `column`."""
+
+    def __init__(self, message: str, column: str) -> None:
+        super().__init__(message)
+        self.column = column
+
+
 def require_columns(path: str, wanted: Sequence[str], present: Sequence[str], separator: str | None = None) -> None:
-    """Raises ValueError unless each wanted column is present once; a CSV file has a separator."""
+    """Raises ValueError unless each wanted column is present once, `MissingColumnError` if one is not there; a CSV file
+    has a separator."""
     present = list(present)
     for name in wanted:
         if present.count(name) == 1:
@@ -121,7 +130,8 @@ def require_columns(path: str, wanted: Sequence[str], present: Sequence[str], se
         guess = next((f"; did you mean {one!r}?" for one in present if near and one.lower() == near[0]), "")
         if len(present) == 1 and separator and (other := re.search("[,;|\t]", present[0])):
             guess = f"; fields are expected to be separated by {separator!r}, not by {other[0]!r}"
-        raise ValueError(f"{path}: expected a column {name!r}, got {', '.join(present) or 'none'}{guess}")
+        got = ", ".join(present) or "none"
+        raise MissingColumnError(f"{path}: expected a column {name!r}, got {got}{guess}", name)
 
 
 def as_text(value: object) -> str:

@@ -46,6 +46,15 @@ def test_a_table(load, table):
     assert (log.labels.tolist(), oracle) == ([0, 1, 1], None)
 
 
+@pytest.mark.parametrize(("flag", "value"), [("user_column", "user"), ("profile_columns", ["age"])])
+def test_a_missing_column_names_its_flag(load, table, tmp_path, flag, value):
+    users = tmp_path / "users.csv"
+    users.write_text("user,uid\n1,1\n")
+    files = {"users": str(users)} if flag == "profile_columns" else {}
+    with pytest.raises(ValueError, match=f"expected a column .*, got .*; --{flag} says what it is called"):
+        load(**table | files | {flag: value})
+
+
 def test_the_threshold_reaches_the_table(load, table):
     assert load(**table, rating_threshold=5.0)[0].labels.tolist() == [0, 1, 0]
 
