@@ -24,6 +24,7 @@ UserValues = dict[str, np.ndarray]  # metric -> [U], NaN for users that it does 
 
 HIT_RATES, NDCGS = (1, 5, 10), (5, 10)
 FULL_RANKING_PAIRS = 400_000  # pairs of user and item scored at once
+MOST_FULL_RANKING_PAIRS = 50_000_000  # in all: a minute or two a model on 2 cores
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ class NextEvaluator:
         history_length: T.
         negatives: number of items that the true one competes with.
         seed: of the negatives.
-        full: also rank against all untouched items.
+        full: also rank against all untouched items; where that is more than `MOST_FULL_RANKING_PAIRS`, for a random
+          sample of the users, the same for every model and seed.
         users_at_once: users of one batch.
 
         Raises:
@@ -99,16 +101,16 @@ class NextEvaluator:
         self.positives = log.items[log.offsets[self.users] + positions]
         drawn = sampler.draw_distinct(self.users, negatives, seed)
         self.candidates = np.concatenate([self.positives[:, None], drawn], axis=1).astype(np.int32)
-        self.full = full
+        self.among_all = _sample(len(self.users), len(log.catalogue)) if full else np.zeros(0, np.int64)
 
     def __call__(self, cloud: Scorer, vectors: Vectors | None = None) -> UserValues:
         parts = _parts(len(self.users), self.users_at_once)
         values = [_ranking(self._scores(cloud, vectors, part, self.candidates[part]), "neg100") for part in parts]
-        if self.full:
-            parts = _parts(len(self.users), self._users_among_all)
-            full = [self._full(cloud, vectors, part) for part in parts]
-            return self._for_all(values) | self._for_all(full)
-        return self._for_all(values)
+        found = self._for_all(values)
+        if len(self.among_all):
+            parts = [self.among_all[few] for few in _parts(len(self.among_all), self._users_among_all)]
+            found |= self._for_all([self._full(cloud, vectors, part) for part in parts], self.users[self.among_all])
+        return found
 
     def of_oracle(self, oracle: Oracle) -> UserValues:
         """What the true preferences of a synthetic log would reach."""
@@ -159,11 +161,11 @@ class NextEvaluator:
         where = np.concatenate([np.ones_like(positive, bool), untouched], axis=1)
         return _ranking(np.concatenate([positive, scores], axis=1), "full", where)
 
-    def _for_all(self, parts: list[UserValues]) -> UserValues:
-        """The evaluator's users, part by part, as values of all users."""
+    def _for_all(self, parts: list[UserValues], of: np.ndarray | None = None) -> UserValues:
+        """Values of some users, by default all that are judged, part by part, as values of all users."""
         everyone = {name: np.full(len(self.log.users), np.nan) for name in parts[0]}
         for name, values in everyone.items():
-            values[self.users] = np.concatenate([part[name] for part in parts])
+            values[self.users if of is None else of] = np.concatenate([part[name] for part in parts])
         return everyone
 
 
@@ -238,6 +240,15 @@ def _with_competitors(sampler: NegativeSampler, users: np.ndarray, negatives: in
             (~enough).sum(), len(users), negatives, items,
         )  # fmt: skip
     return users[enough]
+
+
+def _sample(users: int, items: int) -> np.ndarray:
+    """The users, of so many, who are ranked among all items."""
+    most = max(1, MOST_FULL_RANKING_PAIRS // items)
+    if users <= most:
+        return np.arange(users)
+    logging.info("Of %d users a random %d are ranked among all %d items (full)", users, most, items)
+    return np.sort(np.random.default_rng(0).choice(users, most, replace=False))
 
 
 def _ranking(scores: np.ndarray, name: str, where: np.ndarray | None = None) -> UserValues:
