@@ -100,12 +100,16 @@ def _gain_of_paper(plan: Plan, dataset: str, table: Table) -> list[str]:
 def _seeds(table: Table) -> str:
     """Over what the figures are: said once where all rows agree."""
     of_rows = _seeds_of_rows(table)
-    users = max(found.users for row in table.rows.values() for found in row.values())
+    counts = {
+        metric: max(row[metric].users for row in table.rows.values() if metric in row) for metric in table.metrics
+    }
+    users = max(counts.values())
+    sampled = min((count for metric, count in counts.items() if metric.endswith("/full")), default=users)
     if len(of_rows) == 1:
         words = seeds_in_words(*of_rows)
     else:
         words = f"{min(map(len, of_rows))} to {max(map(len, of_rows))} seeds a row"
-    return f"{words}, {users:,} users"
+    return f"{words}, {users:,} users" + (f" (full: a sample of {sampled:,})" if sampled < users else "")
 
 
 def _seeds_of_rows(table: Table) -> set[tuple[int, ...]]:

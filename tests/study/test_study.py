@@ -191,6 +191,19 @@ def test_the_page_shows_them(written):
     assert "2 seeds, 3 users" in written[1]
 
 
+def test_a_page_tells_of_how_many_users_were_ranked_among_all_items(tmp_path):
+    def job(cell: Cell, folder: Path) -> Judged:
+        judged = Job()(cell, folder)
+        for found in judged.values.values():
+            found["ndcg@10/full"] = np.array([0.1, np.nan, 0.3])
+        return judged
+
+    made = study(tmp_path)
+    made.run(made.cells([PLAN]), job)
+    made.write([PLAN], LOG, {})
+    assert "2 seeds, 3 users (full: a sample of 2)" in (tmp_path / "out" / "docs" / "results.md").read_text()
+
+
 def test_what_is_done_is_written_though_some_is_not(tmp_path):
     made = study(tmp_path)
     made.run(made.cells([PLAN])[:3], Job())  # B lacks the second seed
