@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from device_runtime.cloud.delivery import Delivery, Retries
     from device_runtime.cloud.download import fetch_bundle
     from device_runtime.cloud.privacy import UploadNoise
-    from device_runtime.cloud.registration import register
+    from device_runtime.cloud.registration import change_key, register
     from device_runtime.cloud.transport import Answer, HttpTransport, Transport
     from device_runtime.device import Device
     from device_runtime.errors import (
@@ -75,6 +75,7 @@ __all__ = [
     "UploadError",
     "UploadNoise",
     "Vocabulary",
+    "change_key",
     "fetch_bundle",
     "heldout_rows",
     "load_runtime",
@@ -92,7 +93,7 @@ _MODULES = {
     "cloud.delivery": ("Delivery", "Retries"),
     "cloud.download": ("fetch_bundle",),
     "cloud.privacy": ("UploadNoise",),
-    "cloud.registration": ("register",),
+    "cloud.registration": ("change_key", "register"),
     "cloud.transport": ("Answer", "HttpTransport", "Transport"),
     "device": ("Device",),
     "errors": (

@@ -99,8 +99,8 @@ class Device:
             bundle.vocabulary.profile(profile)  # refuses a wrong one before anything is made
         folder = StateFolder(state_dir, on_damage, limits)
         try:
-            name = folder.identify(device_id)
-            sender = Sender(folder, name, folder.key(key), noise)
+            name = folder.identity.identify(device_id)
+            sender = Sender(folder, name, folder.identity.key(key), noise)
             return cls(folder, name, sender, InUse(folder, runtime, bundle, profile, on_bundle_change))
         except BaseException:
             folder.close()
@@ -342,8 +342,9 @@ class Device:
     def send(self, to: str | Transport, retries: Retries | None = None) -> list[Delivery]:
         """Queues the vector, if it was trained in this bundle, and sends all that waits, in the order of its numbers.
 
-        What brings no receipt waits for the next call, be it days later. Rankings go on meanwhile. On a device that was
-        opened with noise, what waits without any is superseded and never sent.
+        What brings no receipt waits for the next call, be it days later; so does all while a change of the key has no
+        answer. Rankings go on meanwhile. On a device that was opened with noise, what waits without any is superseded
+        and never sent.
 
         Args:
           to: the collector's address, or a transport of one's own.

@@ -11,7 +11,16 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from device_runtime import Device, HttpTransport, InputError, Retries, fetch_bundle, read_operators, register
+from device_runtime import (
+    Device,
+    HttpTransport,
+    InputError,
+    Retries,
+    change_key,
+    fetch_bundle,
+    read_operators,
+    register,
+)
 from device_runtime.bundle.goldens import worst_of_each
 from device_runtime.bundle.self_test import self_test as run_self_test
 from device_runtime.bundle.vocabulary import Vocabulary
@@ -68,13 +77,23 @@ def self_test(arguments: list[str]) -> Answer:
 
 
 def register_device(arguments: list[str]) -> Answer:
-    _no_arguments("register", arguments)
-    if not (values.URL.value and values.STATE.value):
-        raise InputError("register: expected --url=URL and --state=PATH")
+    _of_folder_and_collector("register", arguments)
     device_id = register(
         values.STATE.value, values.URL.value, values.DEVICE_ID.value, values.token(), insecure=values.INSECURE.value
     )
     return Answer({"device_id": device_id}, f"registered as {device_id}; the key is in {values.STATE.value}")
+
+
+def change_key_of_device(arguments: list[str]) -> Answer:
+    _of_folder_and_collector("change-key", arguments)
+    change_key(values.STATE.value, values.URL.value, insecure=values.INSECURE.value)
+    return Answer({"changed": True}, f"the key in {values.STATE.value} is a new one")
+
+
+def _of_folder_and_collector(command: str, arguments: list[str]) -> None:
+    _no_arguments(command, arguments)
+    if not (values.URL.value and values.STATE.value):
+        raise InputError(f"{command}: expected --url=URL and --state=PATH")
 
 
 def log(arguments: list[str]) -> Answer:
@@ -210,7 +229,7 @@ def upgrade(arguments: list[str]) -> Answer:
 def _begin() -> Answer:
     """The collector's bundle for a device that has none, or a damaged one."""
     with closing(StateFolder(values.STATE.value)) as folder:
-        device_id = folder.identify(values.DEVICE_ID.value)
+        device_id = folder.identity.identify(values.DEVICE_ID.value)
     with _newest(device_id) as bundle:
         if bundle is None:
             return Answer({"how": None}, "the collector has no bundle for this device yet")
@@ -288,6 +307,7 @@ COMMANDS: dict[str, Callable[[list[str]], Answer]] = {
     "inspect": inspect,
     "self-test": self_test,
     "register": register_device,
+    "change-key": change_key_of_device,
     "log": log,
     "rank": rank,
     "personalize": personalize,

@@ -69,13 +69,15 @@ _MAX_SECONDS = flags.DEFINE_float(
 )
 _MAX_STEPS = flags.DEFINE_integer("max_steps", None, "personalize: the same in steps.")
 
-URL = flags.DEFINE_string("url", None, "register, upload, upgrade: the collector's: https://collector.example.")
+URL = flags.DEFINE_string(
+    "url", None, "register, change-key, upload, upgrade: the collector's: https://collector.example."
+)
 _ENROLMENT_TOKEN_FILE = flags.DEFINE_string(
     "enrolment_token_file", None, "register: file of the app's enrolment token, where the collector wants one."
 )
 OUTPUT = flags.DEFINE_string("output", None, "upload: a file to write instead, for another way to send it.")
 HEADER = flags.DEFINE_multi_string("header", [], "upload: a further header of HTTP as Name: value.")
-INSECURE = flags.DEFINE_bool("insecure", False, "register, upload, upgrade: allow http:// to other machines.")
+INSECURE = flags.DEFINE_bool("insecure", False, "register, change-key, upload, upgrade: allow http:// to others.")
 ATTEMPTS = flags.DEFINE_integer("attempts", 5, "upload: how often to try in this call.", lower_bound=1)
 _CLIP_NORM = flags.DEFINE_float(
     "clip_norm", None, "upload, privacy: norm to which the vector is cut before noise. Give it with every upload."
@@ -101,6 +103,7 @@ _TAKEN: dict[str, tuple[flags.FlagHolder, ...]] = {
     "inspect": (_BUNDLE,),
     "self-test": (_BUNDLE, RUNTIME),
     "register": (STATE, DEVICE_ID, URL, INSECURE, _ENROLMENT_TOKEN_FILE),
+    "change-key": (STATE, URL, INSECURE),
     "log": (*_DEVICE, _KEEP_SAMPLES, _KEEP_DAYS, LABEL, SKIPPED, EVENTS),
     "rank": (*_DEVICE, TOP, GATE, NEW_ONLY),
     "personalize": (*_DEVICE, *_TRAINING, _MAX_SECONDS, _MAX_STEPS),

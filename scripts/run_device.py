@@ -3,6 +3,7 @@
   dccl-device inspect BUNDLE                       what a bundle holds
   dccl-device self-test BUNDLE                     does this machine compute what the exporter did, and how fast?
   dccl-device register --url=URL                   gets a key from the collector, once; uploads need it
+  dccl-device change-key --url=URL                 replaces the key by a new one that nobody else has seen
   dccl-device log ITEM [--label=0] [--skipped=A,B] one interaction; or --events=FILE, one JSON object a line:
                                                    {"item": 1193, "label": 1, "skipped": [661], "timestamp": 978300760}
   dccl-device rank [ITEM ...]                      the items, best first; all of the bundle's without ITEM

@@ -1,4 +1,4 @@
-"""A device registers with the collector and keeps the id and key that it gets (docs/protocol.md, "The collector")."""
+"""A device registers with the collector, keeps the id and key that it gets, and changes the key (docs/protocol.md)."""
 
 import json
 from contextlib import closing
@@ -6,13 +6,17 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
+from device_runtime.cloud.delivery import verdict_of
 from device_runtime.cloud.transport import CONTENT_TYPE, Answer, HttpTransport
-from device_runtime.errors import InputError, RegistrationError
-from device_runtime.state.folder import StateFolder, check_device_id
+from device_runtime.errors import InputError, RegistrationError, StateError
+from device_runtime.log.outbox import REJECTED
+from device_runtime.state.folder import StateFolder
+from device_runtime.state.identity import check_device_id
 from protos import dccl_pb2
-from protos.signing import KEY_BYTES
+from protos.signing import KEY_BYTES, sign_key_change
 
 PATH = "/v1/devices"
+_PATH_OF_CHANGES = "/v1/devices:changeKey"
 _TAKEN = (
     "; if a registration of this very device broke off, its key is lost: remove device.id from its state folder, where "
     "log and vector stay, or give another id, and register again"
@@ -52,20 +56,58 @@ def register(
     transport = HttpTransport(url, timeout, headers, insecure, PATH)
     check_device_id(device_id)
     with closing(StateFolder(state)) as folder:
-        if folder.key(None) is not None:
+        identity = folder.identity
+        if identity.key(None) is not None:
             raise InputError(f"state: expected a device without a key, and {folder.path} has one; nothing to do")
-        wanted = folder.identify(device_id) if folder.device_id else device_id or ""
-        credentials = _asked(transport, wanted)
-        folder.identify(credentials.device_id)
-        folder.key(credentials.key)
+        wanted = identity.identify(device_id) if identity.device_id else device_id or ""
+        credentials = _credentials(transport, wanted)
+        identity.identify(credentials.device_id)
+        identity.key(credentials.key)
         return credentials.device_id
 
 
-def _asked(transport: HttpTransport, device_id: str) -> dccl_pb2.Credentials:
-    try:
-        answer = transport.post(dccl_pb2.Registration(device_id=device_id).SerializeToString())
-    except OSError as error:
-        raise RegistrationError(f"{transport.url}: no answer ({error}); call again later") from error
+def change_key(state: str | Path, url: str, timeout: float = 10.0, insecure: bool = False) -> None:
+    """Replaces the key of a device by a new one that nobody else has seen, once the collector says that it counts.
+
+    If no answer comes, both keys are kept, the device sends no uploads, and the next call asks for the same change
+    again.
+
+    Args:
+      state: the folder of a device with a key, which is not open.
+      url: the collector's address, as for `register`; without a path, the path is `/v1/devices:changeKey`.
+      timeout: seconds without a byte after which the attempt has failed.
+      insecure: allows http:// to other machines; the key then travels in the clear.
+
+    Raises:
+      InputError: an argument is not as above.
+      RegistrationError: no answer came; or the collector refuses, and the key stays as it is.
+      StateError: there is no key, or the folder is in use or damaged.
+      StorageError: the folder cannot be written.
+    """
+    transport = HttpTransport(url, timeout, insecure=insecure, path=_PATH_OF_CHANGES)
+    if not Path(state, "device.key").exists():
+        raise StateError(f"key: expected a device with a key, and {state} has none; register it first")
+    with closing(StateFolder(state)) as folder:
+        identity = folder.identity
+        key = identity.key(None)
+        change = dccl_pb2.KeyChange(device_id=identity.identify(None), new_key=identity.next_key())
+        answer = _asked(transport, sign_key_change(change, key))
+        verdict = verdict_of(answer.body, 0) if answer.status == 200 and answer.content_type == CONTENT_TYPE else None
+        if verdict is None:
+            raise RegistrationError(
+                f"{transport.url}: expected a receipt, got {_refusal(answer)}; change the key again"
+            )
+        if verdict.status == REJECTED:
+            identity.drop_key_change()
+            raise RegistrationError(
+                f"{transport.url}: the key stays as it is ({verdict.detail}); if uploads are refused too, let the "
+                f"collector forget the device, remove device.key from {folder.path} and register again"
+            )
+        identity.finish_key_change()
+
+
+def _credentials(transport: HttpTransport, device_id: str) -> dccl_pb2.Credentials:
+    answer = _asked(transport, dccl_pb2.Registration(device_id=device_id).SerializeToString())
     if answer.status != 201 or answer.content_type != CONTENT_TYPE:
         raise RegistrationError(f"{transport.url}: expected credentials, got {_refusal(answer)}")
     credentials = dccl_pb2.Credentials()
@@ -78,8 +120,15 @@ def _asked(transport: HttpTransport, device_id: str) -> dccl_pb2.Credentials:
     return credentials
 
 
+def _asked(transport: HttpTransport, body: bytes) -> Answer:
+    try:
+        return transport.post(body)
+    except OSError as error:
+        raise RegistrationError(f"{transport.url}: no answer ({error}); call again later") from error
+
+
 def _refusal(answer: Answer) -> str:
-    """What an answer that is no credentials says."""
+    """What an answer that is not the one hoped for says."""
     try:
         detail = json.loads(answer.body)["detail"]
     except (ValueError, KeyError, TypeError):

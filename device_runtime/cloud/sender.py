@@ -11,12 +11,13 @@ from device_runtime.cloud.privacy import UploadNoise
 from device_runtime.cloud.transport import HttpTransport, Transport
 from device_runtime.cloud.upload import upload_message
 from device_runtime.errors import InputError, StateError
-from device_runtime.log.outbox import SUPERSEDED, Queued
+from device_runtime.log.outbox import QUEUED, SUPERSEDED, Queued
 from device_runtime.state.device_state import DeviceState
 from device_runtime.state.folder import StateFolder
 from protos import dccl_pb2
 from protos.signing import sign
 
+_CHANGING = "a change of the device's key has no answer yet; change_key(...) asks for it again"
 _EXACT = "it was made without noise, which every upload has by now; it is not sent"
 
 
@@ -79,7 +80,11 @@ class Sender:
         self._require_key()
         transport = HttpTransport(to) if isinstance(to, str) else to
         withdrawn = [] if self._noise is None else self._withdraw_exact()
-        deliveries = withdrawn + deliver(self._folder.outbox, self._signed, transport, retries)
+        if self._folder.identity.is_changing_key:  # an upload under the wrong key would be rejected for good
+            waiting = [Delivery(one.sequence, QUEUED, _CHANGING, 0, 0, 0) for one in self._folder.outbox.waiting()[:1]]
+        else:
+            waiting = deliver(self._folder.outbox, self._signed, transport, retries)
+        deliveries = withdrawn + waiting
         for delivery in deliveries:
             self._folder.events.add("upload", **delivery.to_dict())
         return deliveries

@@ -35,6 +35,15 @@ def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
         raise StorageError(f"{path}: cannot be written ({error.strerror}); the previous one is intact") from error
 
 
+def move_file(path: Path, place: Path) -> None:
+    """Renames a file over another one. Raises StorageError; both are then as they were."""
+    try:
+        os.replace(path, place)
+        sync_folder(place.parent)
+    except OSError as error:
+        raise StorageError(f"{place}: cannot be replaced ({error.strerror}); try again") from error
+
+
 def remove_file(path: Path) -> None:
     """Removes a file, if it is there. Raises StorageError."""
     try:

@@ -1,7 +1,6 @@
 """A device's state folder: who the device is, its key, its state, its log, and a lock so that one process owns it.
 
-device.id      opaque id, text
-device.key     32 bytes that the cloud gave at registration, readable by the owner alone
+device.*       who the device is: its id and key (identity.py)
 bundle.given   identity of the bundle that an opening gave last
 state.bin      the vector and what belongs to it (device_state.py): the bundle that it names is the one in use
 training.bin   where an interrupted personalisation goes on (checkpoint.py)
@@ -11,7 +10,6 @@ lock           held while a `Device` is open
 """
 
 import os
-import secrets
 from pathlib import Path
 
 from device_runtime.errors import InputError, StateError, StorageError
@@ -24,11 +22,10 @@ from device_runtime.state.checkpoint import CheckpointFile
 from device_runtime.state.device_state import DeviceState, load_state, save_state
 from device_runtime.state.file_lock import FileLock, HeldError
 from device_runtime.state.files import read_file, remove_file, replace_file
-from protos.signing import KEY_BYTES
+from device_runtime.state.identity import Identity
 
 STATE = "state.bin"
 _SEQUENCE = "upload_sequence"
-_LONGEST_ID = 128  # characters
 
 
 class StateFolder:
@@ -69,6 +66,7 @@ class StateFolder:
         except BaseException:
             self._lock.close()
             raise
+        self.identity = Identity(self.path)
         self.samples = SampleLog(self.database, limits)
         self.events = EventLog(self.database)
         self.outbox = Outbox(self.database)
@@ -88,57 +86,6 @@ class StateFolder:
     def save_sequence(self, sequence: int) -> None:
         """A second copy of the upload's number, so that a lost state does not make the cloud refuse what follows."""
         self.database.raise_counter(_SEQUENCE, sequence)
-
-    @property
-    def device_id(self) -> str | None:
-        """The stored id; None where there is none yet. Raises StateError if it is damaged."""
-        file = self.path / "device.id"
-        try:
-            stored = (read_file(file) or b"").decode().strip()
-            damaged = bool(stored) and not _is_id(stored)
-        except UnicodeDecodeError:
-            damaged = True
-        if damaged:
-            raise StateError(f"{file}: damaged; write the device's id into it, or remove it for a new one")
-        return stored or None
-
-    def identify(self, device_id: str | None) -> str:
-        """The device's id: the stored one, else the given one, else a new random one; then stored.
-
-        Raises:
-          InputError: the given one is not 1 to 128 printable characters.
-          StateError: the folder belongs to a device of another id, or the stored one is damaged.
-        """
-        check_device_id(device_id)
-        if stored := self.device_id:
-            if device_id not in (None, stored):
-                raise StateError(
-                    f"device_id: expected {stored!r}, to which {self.path} belongs, got {device_id!r}; "
-                    "use another state folder"
-                )
-            return stored
-        chosen = device_id or secrets.token_hex(16)
-        replace_file(self.path / "device.id", chosen.encode())
-        return chosen
-
-    def key(self, key: bytes | None) -> bytes | None:
-        """The device's key: the given one, which is then stored, else the stored one, else None.
-
-        Raises:
-          InputError: the given key is not 32 bytes.
-          StateError: the stored one is not.
-        """
-        file = self.path / "device.key"
-        stored = read_file(file)
-        if key is None:
-            if stored is not None and len(stored) != KEY_BYTES:
-                raise StateError(f"{file}: damaged ({len(stored)} bytes); open the device once with key=")
-            return stored
-        if not isinstance(key, bytes) or len(key) != KEY_BYTES:
-            raise InputError(f"key: expected {KEY_BYTES} bytes from the cloud's registration, got {_described(key)}")
-        if stored != key:
-            replace_file(file, key)
-        return key
 
     @property
     def given(self) -> bytes:
@@ -195,18 +142,3 @@ class StateFolder:
         if (self.path / name).exists():
             os.replace(self.path / name, self.path / f"{name}.damaged")
             self.damaged.append(name)
-
-
-def check_device_id(device_id: str | None) -> None:
-    """Raises InputError unless it is None or what the cloud takes for an id."""
-    if device_id is not None and not _is_id(device_id):
-        raise InputError(f"device_id: expected 1 to {_LONGEST_ID} printable characters, got {device_id!r}")
-
-
-def _is_id(value: object) -> bool:
-    """The cloud's rule for the id of a device."""
-    return isinstance(value, str) and 0 < len(value) <= _LONGEST_ID and value.isprintable() and value == value.strip()
-
-
-def _described(key: object) -> str:
-    return f"{len(key)} bytes" if isinstance(key, (bytes, bytearray)) else type(key).__name__

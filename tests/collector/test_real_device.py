@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dccl_tf.collector import Collector, Settings
-from device_runtime import Device, fetch_bundle, register
+from device_runtime import Device, change_key, fetch_bundle, register
 from tests.collector.bundles import TINY, tiny_identity, zipped
 from tests.collector.served import Served, wait_for
 
@@ -36,6 +36,8 @@ def test_a_device_from_its_registration_to_its_upgrade(tmp_path):
             collector.publish(tmp_path / "child.zip", percent=100)
             device.upgrade(fetched(address, device_id, tmp_path / "second.zip", device.bundle.identity))
             assert device.bundle.identity == child
+        change_key(tmp_path / "state", address)
+        with Device.open(tmp_path / "state") as device:
             device.log_many(items, items % 2)
             device.personalize()
             device.upload()

@@ -154,7 +154,10 @@ def test_after_an_upload_with_noise_the_exact_vector_leaves_on_demand_alone(tmp_
         (["rank", "101", "--forget_user", "--state", "STATE"], "forget_user: expected flags of rank, got one of reset"),
         (["rank", "--noforget_user", "--state", "STATE"], "forget_user: expected flags of rank, got one of reset"),
         (["status", "--max_seconds=1", "--state", "STATE"], "max_seconds: expected flags of status, got one of pers"),
-        (["inspect", BUNDLE, "--state", "STATE"], "state: expected flags of inspect, got one of register, log"),
+        (
+            ["inspect", BUNDLE, "--state", "STATE"],
+            "state: expected flags of inspect, got one of register, change-key, log",
+        ),
         (["inspect", BUNDLE, "--bundle", BUNDLE], "bundle: expected one folder or zip, got 2"),
         (["privacy"], "privacy: expected --clip_norm and --noise_multiplier, got none"),
         (["upgrade", "--bundle", BUNDLE, "--state", "STATE"], "upgrade: expected one BUNDLE or --url"),

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from device_runtime import Device, InputError, RegistrationError, StateError, register
+from device_runtime import Device, InputError, RegistrationError, StateError, change_key, register
 from protos import dccl_pb2
+from protos.signing import verify, verify_key_change
 from tests.device.local_server import LocalServer, body_of, reply
 from tests.device.test_command_line import BUNDLE, run, succeeded
 
@@ -118,3 +119,100 @@ def test_the_command_registers(server, tmp_path):
     assert server.seen == [("/v1/devices", "", "Bearer secret")]
     assert run(*here).returncode == 1
     assert "expected --url=URL and --state=PATH" in run("register").stderr
+
+
+class Changes(LocalServer):
+    """Takes changes of a key as the collector does; may lose the answer on its way."""
+
+    def __init__(self):
+        super().__init__(self._answer)
+        self.key, self.seen, self.loses_answer = KEY, [], False
+
+    def _answer(self, request):
+        body = body_of(request)
+        if request.path == "/v1/vectors":
+            signed = dccl_pb2.SignedUpload.FromString(body)
+            sequence = dccl_pb2.VectorUpload.FromString(signed.upload).sequence
+            status = dccl_pb2.Receipt.ACCEPTED if verify(signed, self.key) else dccl_pb2.Receipt.REJECTED
+            return self._receipt(request, dccl_pb2.Receipt(status=status, sequence=sequence))
+        signed = dccl_pb2.SignedKeyChange.FromString(body)
+        change = dccl_pb2.KeyChange.FromString(signed.change)
+        self.seen.append((request.path, change.device_id, change.new_key))
+        if verify_key_change(signed, self.key):
+            self.key = change.new_key
+            receipt = dccl_pb2.Receipt(status=dccl_pb2.Receipt.ACCEPTED)
+        elif change.new_key == self.key:
+            receipt = dccl_pb2.Receipt(status=dccl_pb2.Receipt.DUPLICATE)
+        else:
+            receipt = dccl_pb2.Receipt(status=dccl_pb2.Receipt.REJECTED, reason=dccl_pb2.BAD_MAC, detail="mac: wrong")
+        if self.loses_answer:
+            return reply(request, 502, {"Content-Type": "text/html"}, b"<html>")
+        return self._receipt(request, receipt)
+
+    def _receipt(self, request, receipt):
+        reply(request, 200, {"Content-Type": "application/x-protobuf"}, receipt.SerializeToString())
+
+
+@pytest.fixture
+def changes():
+    one = Changes()
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """The folder of a device with a key and a vector."""
+    with Device.open(tmp_path / "trained", BUNDLE, device_id="d1", key=KEY) as device:
+        device.log_many(range(101, 121), [0, 1] * 10)
+        device.personalize()
+    return tmp_path / "trained"
+
+
+def test_a_changed_key_signs_what_follows(changes, trained):
+    change_key(trained, changes.url)
+    new = (trained / "device.key").read_bytes()
+    assert changes.seen == [("/v1/devices:changeKey", "d1", new)]
+    assert new != KEY
+    assert not (trained / "device.key.next").exists()
+    with Device.open(trained) as device:
+        assert [one.status for one in device.send(changes.url)] == ["accepted"]
+
+
+def test_until_a_change_has_its_answer_both_keys_are_kept_and_nothing_is_sent(changes, trained):
+    changes.loses_answer = True
+    with pytest.raises(RegistrationError, match="expected a receipt, got HTTP 502; change the key again"):
+        change_key(trained, changes.url)
+    assert (trained / "device.key").read_bytes() == KEY
+    with Device.open(trained) as device:
+        (delivery,) = device.send(changes.url)  # under the old key it would be rejected for good
+        assert (delivery.status, delivery.attempts) == ("queued", 0)
+        assert "change_key" in delivery.detail
+    changes.loses_answer = False
+    change_key(trained, changes.url)
+    (first, second) = changes.seen
+    assert first == second  # the same change: a DUPLICATE, since the collector had made it
+    assert (trained / "device.key").read_bytes() == changes.key == first[2]
+    with Device.open(trained) as device:
+        assert [one.status for one in device.send(changes.url)] == ["accepted"]
+
+
+def test_a_refused_change_leaves_the_key_as_it_is(changes, trained):
+    changes.key = bytes(32)
+    with pytest.raises(RegistrationError, match=r"the key stays as it is \(BAD_MAC: mac: wrong\)"):
+        change_key(trained, changes.url)
+    assert (trained / "device.key").read_bytes() == KEY
+    assert not (trained / "device.key.next").exists()
+
+
+def test_a_device_without_a_key_changes_none(changes, tmp_path):
+    with pytest.raises(StateError, match="has none; register it first"):
+        change_key(tmp_path / "nobody", changes.url)
+    assert not (tmp_path / "nobody").exists()
+
+
+def test_the_command_changes_the_key(changes, trained):
+    here = ["change-key", "--url", changes.url, "--state", trained]
+    assert json.loads(succeeded(*here, "--json")) == {"changed": True}
+    assert (trained / "device.key").read_bytes() == changes.key
+    assert "change-key: expected --url=URL and --state=PATH" in run("change-key").stderr
