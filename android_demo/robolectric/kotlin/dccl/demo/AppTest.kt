@@ -16,13 +16,12 @@ import dccl.android.AndroidDatabase
 import dccl.android.BackgroundJob
 import dccl.android.PersonalizeJob
 import dccl.android.UploadJob
+import dccl.core.Collector
 import dccl.core.RawId
 import dccl.core.SignatureRunner
 import dccl.core.StateError
-import dccl.core.Transport
 import dccl.jvm.LiteRtRunner
 import java.io.File
-import java.io.IOException
 import java.nio.file.Path
 import java.util.concurrent.CountDownLatch
 import java.util.concurrent.TimeUnit
@@ -51,7 +50,7 @@ import org.robolectric.shadows.ShadowAlertDialog
 @GraphicsMode(GraphicsMode.Mode.NATIVE)
 class AppTest {
     class App : DemoApp() {
-        override var transport: Transport? = null
+        override var collector: Collector? = null
 
         override fun runner(model: File): SignatureRunner =
             LiteRtRunner(Path.of(System.getProperty("dccl.litert")), model)
@@ -246,8 +245,8 @@ class AppTest {
 
     @Test
     fun `personalisation waits for the charger, and the upload for an unmetered network`() {
-        app.transport = Transport { throw IOException("no server") }
         open<MoviesActivity>()
+        app.collector = nobody
         val scheduler = app.getSystemService(JobScheduler::class.java)
         val training = scheduler.allPendingJobs.single()
         assertTrue(training.isRequireCharging && training.isPeriodic)
@@ -260,6 +259,8 @@ class AppTest {
         assertEquals(false, Robolectric.setupService(UploadJob::class.java).work { false }) // again, later
         assertEquals(1, app.device.uploads.single().attempts)
     }
+
+    private val nobody = Collector("http://127.0.0.1:1")
 
     private fun picture(activity: Activity, name: String) {
         val folder = System.getProperty("dccl.pictures")?.let(::File) ?: return

@@ -7,15 +7,14 @@ import android.util.Log
 import android.widget.Toast
 import dccl.android.AndroidDatabase
 import dccl.android.DeviceOwner
-import dccl.android.HttpTransport
 import dccl.android.InterpreterRunner
 import dccl.android.assetBundle
 import dccl.android.schedulePersonalization
+import dccl.core.Collector
 import dccl.core.KEY_BYTES
 import dccl.core.Personalizer
 import dccl.core.SignatureRunner
 import dccl.core.StorageError
-import dccl.core.Transport
 import java.io.File
 import java.security.SecureRandom
 import java.util.concurrent.ExecutorService
@@ -40,8 +39,8 @@ open class DemoApp :
 
     override val device: Personalizer get() = demoDevice().personalizer
 
-    override val transport: Transport?
-        get() = getString(R.string.upload_url).takeIf { it.isNotEmpty() }?.let(::HttpTransport)
+    override val collector: Collector?
+        get() = getString(R.string.collector).takeIf { it.isNotEmpty() }?.let(::Collector)
 
     private val chosen get() = checkNotNull(person) { "person: expected somebody to be chosen first" }
 

@@ -32,7 +32,7 @@ class InsideActivity : Activity() {
 
     private fun upload(device: DemoDevice) {
         device.personalizer.upload()
-        if (app.transport != null) scheduleUpload(app)
+        if (app.collector != null) scheduleUpload(app)
     }
 
     private fun refresh(work: (DemoDevice) -> Unit) {

@@ -44,7 +44,7 @@ class PersonalizeJob : BackgroundJob() {
     override fun work(shouldStop: () -> Boolean): Boolean {
         val device = deviceOwner.device
         device.personalize(shouldStop = shouldStop)
-        if (deviceOwner.transport != null) {
+        if (deviceOwner.collector != null) {
             if (device.uploadIsDue) device.upload()
             scheduleUpload(this)
         }
@@ -52,10 +52,10 @@ class PersonalizeJob : BackgroundJob() {
     }
 }
 
-/** Sends what waits. */
+/** Sends what waits, and no sooner than the collector wants it. */
 class UploadJob : BackgroundJob() {
     override fun work(shouldStop: () -> Boolean): Boolean =
-        deviceOwner.transport?.let { deviceOwner.device.send(it) } ?: true
+        deviceOwner.collector?.let { deviceOwner.device.send(it) } ?: true
 }
 
 /** A job on a thread of its own. */

@@ -32,8 +32,7 @@ internal class Outbox(private val database: SqlDatabase) {
                 BUNDLES - 1
             )
             val values = arrayOf(sequence, bundle.toByteArray(), content.toByteArray(), digest.toByteArray())
-            val now = System.currentTimeMillis() / 1000
-            database.execute("INSERT INTO uploads VALUES (?, ?, ?, ?, 'queued', '', 0, 0, ?)", *values, now)
+            database.execute("INSERT INTO uploads VALUES (?, ?, ?, ?, 'queued', '', 0, 0, ?)", *values, now())
             database.execute("DELETE FROM uploads WHERE status <> 'queued' AND sequence <= ?", sequence - KEPT)
         }
     }
@@ -66,22 +65,41 @@ internal class Outbox(private val database: SqlDatabase) {
     }
 
     /** Notes what the cloud answered, or why it did not; what meanwhile gave way to a newer upload waits no more. */
-    fun answered(sequence: Long, answer: Answer) = database.transaction {
+    fun attempted(sequence: Long, attempt: Attempt) = database.transaction {
         database.execute(
             "UPDATE uploads SET detail = ?, attempts = attempts + 1, bytes = bytes + ? WHERE sequence = ?",
-            answer.detail,
-            answer.bytesSent.toLong(),
+            attempt.detail,
+            attempt.bytesSent.toLong(),
             sequence
         )
-        if (answer.status != QUEUED) {
-            database.execute("UPDATE uploads SET status = ? WHERE sequence = ?", answer.status, sequence)
+        if (attempt.status != QUEUED) {
+            database.execute("UPDATE uploads SET status = ? WHERE sequence = ?", attempt.status, sequence)
         }
+        attempt.retryAfter?.let(::hold)
     }
+
+    /** Whether the server has asked for a pause that is not over, at most [LONGEST_HOLD]: a clock may be set back. */
+    val isHeld: Boolean
+        get() {
+            val until = database.query("SELECT value FROM counters WHERE name = ?", HOLD).firstOrNull() ?: return false
+            return written<Long>(until[0]) - now() in 1..LONGEST_HOLD
+        }
+
+    /** Sends nothing for so many seconds, also after a restart; a day at most, whatever the cloud asks. */
+    private fun hold(seconds: Long) = database.execute(
+        "INSERT OR REPLACE INTO counters VALUES (?, ?)", // in place of a later end, which a clock that was ahead has left
+        HOLD,
+        now() + minOf(seconds, LONGEST_HOLD)
+    )
+
+    private fun now(): Long = System.currentTimeMillis() / 1000
 
     private companion object {
         const val QUEUED = "queued"
         const val BUNDLES = 4L // uploads that wait at once, one a bundle
         const val KEPT = 50 // uploads that are remembered once they are settled
+        const val HOLD = "upload_not_before" // a counter: seconds since 1970
+        const val LONGEST_HOLD = 24 * 3600L // seconds
         const val COLUMNS = "sequence, content, status, detail, attempts, bytes, digest"
     }
 }

@@ -244,16 +244,19 @@ class Personalizer private constructor(
 
     /**
      * Sends what waits, in the order of its numbers, up to the first that brings no receipt of its own. On a device
-     * that was opened with noise, what waits without any is superseded and never sent.
+     * that was opened with noise, what waits without any is superseded and never sent. While a pause lasts that the
+     * server has asked for, a day at most and also after a restart, nothing is sent.
      *
+     * @param transport a [Collector], or another way to one.
      * @return true if nothing waits any more; false: try again later.
      */
     fun send(transport: Transport): Boolean = sending.withLock {
         // Looked up anew each time: meanwhile the user may be forgotten, or a newer upload be made.
         generateSequence { lock.withLock { sender.next() } }.all { next ->
-            val answer = deliver(sender.body(next.content), next.sequence, transport)
-            lock.withLock { folder.outbox.answered(next.sequence, answer) }
-            answer.status != "queued"
+            if (lock.withLock { sender.isHeld }) return@all false
+            val attempt = deliver(sender.body(next.content), next.sequence, transport)
+            lock.withLock { folder.outbox.attempted(next.sequence, attempt) }
+            attempt.status != "queued"
         }
     }
 

@@ -29,6 +29,9 @@ internal class Sender(
         return sign(message, key)
     }
 
+    /** Whether what waits has to go on waiting, since the server asked for a pause. */
+    val isHeld: Boolean get() = folder.outbox.isHeld
+
     /** The first upload that is to be sent, if any waits; with noise never one without. */
     fun next(): Queued? {
         if (noise != null) folder.outbox.withdrawExact()

@@ -1,6 +1,7 @@
 package dccl.jvm
 
 import dccl.Dccl
+import dccl.core.Answer
 import dccl.core.Bundle
 import dccl.core.InputError
 import dccl.core.Personalizer
@@ -71,8 +72,8 @@ class NoiseTest : DeviceTests() {
             assertTrue(
                 it.send { body ->
                     val number = message(body).also(sent::add).sequence
-                    Dccl.Receipt.newBuilder().setStatus(Dccl.Receipt.Status.ACCEPTED).setSequence(number).build()
-                        .toByteArray()
+                    val receipt = Dccl.Receipt.newBuilder().setStatus(Dccl.Receipt.Status.ACCEPTED).setSequence(number)
+                    Answer(200, receipt.build().toByteArray())
                 }
             )
             assertEquals(listOf(2L to false), sent.map { one -> one.sequence to one.hasEvidence() })
