@@ -13,8 +13,10 @@ import dccl.android.schedulePersonalization
 import dccl.core.Collector
 import dccl.core.KEY_BYTES
 import dccl.core.Personalizer
+import dccl.core.RegistrationError
 import dccl.core.SignatureRunner
 import dccl.core.StorageError
+import dccl.core.register
 import java.io.File
 import java.security.SecureRandom
 import java.util.concurrent.ExecutorService
@@ -83,9 +85,17 @@ open class DemoApp :
 
     protected open fun runner(model: File): SignatureRunner = InterpreterRunner(model)
 
-    /** A real app gets its key from the cloud's registration; the demo makes one up, once. */
-    private fun keyFor(home: File): ByteArray? =
-        if (File(home, "device.key").exists()) null else ByteArray(KEY_BYTES).also { SecureRandom().nextBytes(it) }
+    /** The key to open a new device with: none where a collector gives it, else one that is made up, once. */
+    private fun keyFor(home: File): ByteArray? {
+        if (File(home, "device.key").exists()) return null
+        val collector = collector ?: return ByteArray(KEY_BYTES).also { SecureRandom().nextBytes(it) }
+        try {
+            collector.register(home)
+        } catch (error: RegistrationError) { // such as without a network: at the next start
+            Log.w(TAG, error)
+        }
+        return null
+    }
 
     /** Only in tests: a phone ends the process instead. */
     override fun onTerminate() {

@@ -20,3 +20,6 @@ class StateError(message: String, cause: Throwable? = null) : DeviceError(messag
 
 /** The state folder cannot be read or written; what was stored before is intact. */
 class StorageError(message: String, cause: Throwable? = null) : DeviceError(message, cause)
+
+/** The collector gave no key, or did not change it. */
+class RegistrationError(message: String, cause: Throwable? = null) : DeviceError(message, cause)

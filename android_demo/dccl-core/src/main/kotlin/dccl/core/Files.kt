@@ -37,6 +37,15 @@ internal fun ownersAlone(file: File) {
     }
 }
 
+/** Makes a device's folder, if it is missing, for its owner alone. Throws StorageError. */
+internal fun makeStateDir(folder: File) {
+    if (folder.isDirectory) return
+    if (!folder.mkdirs()) {
+        throw StorageError("$folder: cannot be used as a state folder; use one that the app may write to")
+    }
+    ownersAlone(folder)
+}
+
 /** Removes a file, or a folder with all that is in it. Throws StorageError if something stays. */
 internal fun erase(file: File) {
     if (!file.deleteRecursively()) throw StorageError("$file: cannot be erased; close what uses it and try again")

@@ -245,7 +245,7 @@ class Personalizer private constructor(
     /**
      * Sends what waits, in the order of its numbers, up to the first that brings no receipt of its own. On a device
      * that was opened with noise, what waits without any is superseded and never sent. While a pause lasts that the
-     * server has asked for, a day at most and also after a restart, nothing is sent.
+     * server has asked for (a day at most, also after a restart), or a change of key has no answer, nothing is sent.
      *
      * @param transport a [Collector], or another way to one.
      * @return true if nothing waits any more; false: try again later.
@@ -343,7 +343,8 @@ class Personalizer private constructor(
          * @param runners loads the model into the app's TFLite runtime.
          * @param databases opens the log's file in the app's SQLite.
          * @param deviceId opaque id; by default the stored one, or a new random one.
-         * @param key 32 bytes from the cloud's registration; stored, so given once. Needed by [upload] alone.
+         * @param key 32 bytes from the cloud's registration; by default the stored one, such as [register] has left.
+         *   Needed by [upload] alone.
          * @param profile value of each profile field, such as {"age": "25-34"}; stored, so given once.
          * @param noise what is added to every vector that is uploaded while the device is open; not stored.
          * @param onBundleChange what happens to a vector of another bundle; [opening] says what was done.
@@ -368,7 +369,7 @@ class Personalizer private constructor(
             val folder = StateFolder(stateDir, databases, onDamage, limits)
             var device: Personalizer? = null
             try {
-                device = Personalizer(folder, folder.identify(deviceId), folder.key(key), noise, runners)
+                device = Personalizer(folder, folder.identity.identify(deviceId), folder.identity.key(key), noise, runners)
                 device.inUse.begin(bundle, profile, onBundleChange)
                 return device
             } catch (error: Throwable) {

@@ -29,8 +29,8 @@ internal class Sender(
         return sign(message, key)
     }
 
-    /** Whether what waits has to go on waiting, since the server asked for a pause. */
-    val isHeld: Boolean get() = folder.outbox.isHeld
+    /** Whether what waits has to go on waiting: the server asked for a pause, or the key is being changed. */
+    val isHeld: Boolean get() = folder.outbox.isHeld || folder.identity.isChangingKey
 
     /** The first upload that is to be sent, if any waits; with noise never one without. */
     fun next(): Queued? {
@@ -44,5 +44,5 @@ internal class Sender(
     private fun digest(state: DeviceState, key: ByteArray) = uploadDigest(uploadMessage(state, deviceId), key, noise)
 
     private fun requireKey(): ByteArray =
-        key ?: throw StateError("upload: this device has no key; open it once with the key of the cloud's registration")
+        key ?: throw StateError("upload: this device has no key; register it, or open it once with the key")
 }

@@ -4,7 +4,6 @@ import com.google.protobuf.ByteString
 import java.io.Closeable
 import java.io.File
 import java.io.IOException
-import java.security.SecureRandom
 
 /** What to do with a damaged file: refuse, or set it aside (its name gets ".damaged") and begin afresh. */
 enum class OnDamage { ERROR, RESET }
@@ -12,8 +11,7 @@ enum class OnDamage { ERROR, RESET }
 /**
  * A device's state folder: who the device is, its key, its state, its log, and a lock so that one process owns it.
  *
- *     device.id      opaque id, text
- *     device.key     32 bytes that the cloud gave at registration, readable by the owner alone
+ *     device.*       who the device is: its id and key (Identity.kt)
  *     state.bin      the vector and what belongs to it (DeviceState.kt)
  *     samples.sqlite the log and the uploads that wait (Schema.kt)
  *     bundles/       copies of the bundle in use and the one before it (BundleStore.kt)
@@ -36,15 +34,12 @@ internal class StateFolder(
     val outbox: Outbox
     val refusals: Refusals
     val bundles = BundleStore(File(path, "bundles"))
+    val identity = Identity(path)
     var state: DeviceState? = null
         private set
 
     init {
-        val isNew = !path.isDirectory
-        if (isNew && !path.mkdirs()) {
-            throw StorageError("$path: cannot be used as a state folder; use one that the app may write to")
-        }
-        if (isNew) ownersAlone(path)
+        makeStateDir(path)
         lock = FolderLock(path)
         try {
             state = orSetAside(onDamage, listOf(STATE)) { load() }
@@ -70,42 +65,6 @@ internal class StateFolder(
 
     /** A second copy of the upload's number, so that a lost state does not make the cloud refuse what follows. */
     fun saveSequence(sequence: Long) = samples.raiseCounter(SEQUENCE, sequence)
-
-    /** The stored id, else the given one, else a new random one; then stored. */
-    fun identify(deviceId: String?): String {
-        checkId(deviceId)
-        val file = File(path, "device.id")
-        val content = readFile(file)
-        if (content == null || content.isEmpty()) {
-            val chosen = deviceId ?: ByteArray(16).also { SecureRandom().nextBytes(it) }.hex()
-            return chosen.also { replaceFile(file, it.toByteArray()) }
-        }
-        val stored = readId(content)
-            ?: throw StateError("$file: damaged; write the device's id into it, or remove it for a new one")
-        if (deviceId != null && deviceId != stored) {
-            throw StateError(
-                "device_id: expected \"$stored\", to which $path belongs, got \"$deviceId\"; use another state folder"
-            )
-        }
-        return stored
-    }
-
-    /** The given key, which is then stored, else the stored one, else null. */
-    fun key(key: ByteArray?): ByteArray? {
-        val file = File(path, "device.key")
-        val stored = readFile(file)
-        if (key == null) {
-            if (stored != null && stored.size != KEY_BYTES) {
-                throw StateError("$file: damaged (${stored.size} bytes); open the device once with a key")
-            }
-            return stored
-        }
-        if (key.size != KEY_BYTES) {
-            throw InputError("key: expected $KEY_BYTES bytes from the cloud's registration, got ${key.size} bytes")
-        }
-        if (!key.contentEquals(stored)) replaceFile(file, key)
-        return key
-    }
 
     /** Identity of the bundle that the app gave last; empty if there was none. */
     var given: ByteString

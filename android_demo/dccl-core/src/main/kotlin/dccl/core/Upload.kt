@@ -41,11 +41,12 @@ internal fun uploadDigest(exact: Dccl.VectorUpload, key: ByteArray, noise: Uploa
 }
 
 /** The body that travels: the message's bytes with their HMAC-SHA256 under the device's key. */
-internal fun sign(upload: ByteString, key: ByteArray): ByteArray {
+internal fun sign(upload: ByteString, key: ByteArray): ByteArray =
+    Dccl.SignedUpload.newBuilder().setUpload(upload).setMac(mac("", upload, key)).build().toByteArray()
+
+/** HMAC-SHA256 under a device's key, of what a message is for and then its bytes. */
+internal fun mac(purpose: String, message: ByteString, key: ByteArray): ByteString {
     val mac = Mac.getInstance("HmacSHA256").apply { init(SecretKeySpec(key, "HmacSHA256")) }
-    return Dccl.SignedUpload.newBuilder()
-        .setUpload(upload)
-        .setMac(ByteString.copyFrom(mac.doFinal(upload.toByteArray())))
-        .build()
-        .toByteArray()
+    mac.update(purpose.toByteArray())
+    return ByteString.copyFrom(mac.doFinal(message.toByteArray()))
 }
