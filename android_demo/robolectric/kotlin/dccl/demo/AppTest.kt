@@ -15,8 +15,10 @@ import android.widget.TextView
 import dccl.android.AndroidDatabase
 import dccl.android.BackgroundJob
 import dccl.android.PersonalizeJob
+import dccl.android.UpdateJob
 import dccl.android.UploadJob
 import dccl.core.Collector
+import dccl.core.DownloadError
 import dccl.core.RawId
 import dccl.core.SignatureRunner
 import dccl.core.StateError
@@ -258,6 +260,18 @@ class AppTest {
         assertEquals(JobInfo.BACKOFF_POLICY_EXPONENTIAL, upload.backoffPolicy)
         assertEquals(false, Robolectric.setupService(UploadJob::class.java).work { false }) // again, later
         assertEquals(1, app.device.uploads.single().attempts)
+    }
+
+    @Test
+    fun `a newer bundle is looked for once a day, while the phone charges on an unmetered network`() {
+        app.collector = nobody
+        open<MoviesActivity>() // without a server it opens all the same
+        val jobs = app.getSystemService(JobScheduler::class.java).allPendingJobs
+        val update = jobs.single { it.service.className == UpdateJob::class.java.name }
+        assertTrue(update.isRequireCharging && update.isPeriodic)
+        assertTrue(update.requiredNetwork!!.hasCapability(NetworkCapabilities.NET_CAPABILITY_NOT_METERED))
+        val job = Robolectric.setupService(UpdateJob::class.java)
+        assertThrows(DownloadError::class.java) { job.work { false } }
     }
 
     private val nobody = Collector("http://127.0.0.1:1")

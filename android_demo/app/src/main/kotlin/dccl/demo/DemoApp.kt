@@ -10,6 +10,7 @@ import dccl.android.DeviceOwner
 import dccl.android.InterpreterRunner
 import dccl.android.assetBundle
 import dccl.android.schedulePersonalization
+import dccl.android.scheduleUpdates
 import dccl.core.Collector
 import dccl.core.KEY_BYTES
 import dccl.core.Personalizer
@@ -62,6 +63,7 @@ open class DemoApp :
             profile = person.profile
         )
         schedulePersonalization(this)
+        if (collector != null) scheduleUpdates(this)
         return DemoDevice(personalizer, data, person).also { opened = it }
     }
 

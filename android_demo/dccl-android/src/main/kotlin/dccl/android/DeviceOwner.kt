@@ -9,7 +9,7 @@ interface DeviceOwner {
     /** The device, opened on first use; called off the main thread. */
     val device: Personalizer
 
-    /** Takes uploads; null: there is none, they wait. */
+    /** Takes uploads and has bundles; null: there is none, and uploads wait. */
     val collector: Collector?
 }
 

@@ -16,7 +16,7 @@ internal class Installer(private val folder: StateFolder, private val runners: S
      * @throws DeviceError it was refused, now or before, or cannot be copied; the bundles kept are as they were.
      */
     fun new(bundle: Bundle, runtime: String?, retry: Boolean = false): Learner {
-        val before = if (retry) null else runtime?.let { folder.refusals.reason(bundle.identity, it) }
+        val before = if (retry) null else runtime?.let { folder.refusals.on(it)[bundle.identity] }
         if (before != null) throw BundleError(before)
         val kept = folder.bundles.adopt(bundle)
         return try {

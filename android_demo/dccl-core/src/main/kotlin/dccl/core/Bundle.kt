@@ -45,7 +45,7 @@ class Bundle private constructor(
 
     companion object {
         private const val SCHEMA = 1
-        private const val LARGEST = 1L shl 30 // bytes of all files, as of a download in Python
+        internal const val LARGEST = 1L shl 30 // bytes of all files, and of a download
         private val PROTOCOLS = listOf("next", "liked")
         private const val MANIFEST = "manifest.pb"
         private const val MODEL = "model.tflite"

@@ -8,7 +8,7 @@ import java.net.Proxy
 import java.net.URL
 
 /**
- * The collector of docs/protocol.md over HTTP: sends uploads, and more in [register] and [changeKey].
+ * The collector of docs/protocol.md over HTTP: sends uploads, and more in [register], [changeKey] and [fetchBundle].
  *
  * Each call is one attempt. Redirects are not followed: what is signed or secret is for this address alone.
  *

@@ -23,3 +23,6 @@ class StorageError(message: String, cause: Throwable? = null) : DeviceError(mess
 
 /** The collector gave no key, or did not change it. */
 class RegistrationError(message: String, cause: Throwable? = null) : DeviceError(message, cause)
+
+/** A bundle did not arrive; what arrived is kept, and the next attempt goes on from there. */
+class DownloadError(message: String, cause: Throwable? = null) : DeviceError(message, cause)

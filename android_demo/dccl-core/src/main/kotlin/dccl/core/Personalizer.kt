@@ -1,5 +1,6 @@
 package dccl.core
 
+import com.google.protobuf.ByteString
 import java.io.Closeable
 import java.io.File
 import java.util.concurrent.atomic.AtomicLong
@@ -269,6 +270,9 @@ class Personalizer private constructor(
     // ---- What is known -----------------------------------------------------------------------------
 
     val bundle: Bundle get() = learner.bundle
+
+    /** The bundles that [upgrade] takes with `retry` alone, by identity, and why; see [fetchBundle]. */
+    val refused: Map<ByteString, String> get() = lock.withLock { folder.refusals.on(runtime) }
 
     /** All that is remembered besides the log. */
     val state: DeviceState get() = inUse.state

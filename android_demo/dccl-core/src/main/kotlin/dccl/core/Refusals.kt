@@ -7,12 +7,15 @@ import com.google.protobuf.ByteString
  * is tried again once the app brings another runtime.
  */
 internal class Refusals(private val database: SqlDatabase) {
-    /** What is said of a bundle that is not tried again on this runtime; null if it may be. */
-    fun reason(identity: ByteString, runtime: String): String? {
-        val query = "SELECT reason FROM refused WHERE bundle = ? AND runtime IN (?, ?)"
-        val reason = database.query(query, identity.toByteArray(), runtime, EVERYWHERE).firstOrNull() ?: return null
-        val name = identity.toByteArray().hex().take(12)
-        return "bundle: $name was refused before (${reason[0]}); upgrade(retry = true) tries it again"
+    /** What is said of the bundles that are not tried again on this runtime, by identity. */
+    fun on(runtime: String): Map<ByteString, String> {
+        val query = "SELECT bundle, reason FROM refused WHERE runtime IN (?, ?)"
+        return database.query(query, runtime, EVERYWHERE).associate { (bundle, reason) ->
+            val identity = written<ByteArray>(bundle)
+            val name = identity.hex().take(12)
+            ByteString.copyFrom(identity) to
+                "bundle: $name was refused before ($reason); upgrade(retry = true) tries it again"
+        }
     }
 
     /** Identities of all that any runtime has refused. */
