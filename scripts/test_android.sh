@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tests and builds android_demo without Gradle, a phone or an Android SDK:
-#   1. dccl-core on a JVM against LiteRT, and what it exchanges with the Python runtime;
+#   1. dccl-core on a JVM against LiteRT, and what it exchanges with the Python runtime and the collector;
 #   2. dccl-android and the app compiled against Android's classes, and the app run on a JVM by Robolectric;
 #   3. an APK, shrunk, signed and verified, its size by part.
 # Says at the end what was run, what was only compiled and what was skipped, and why. Needs x86-64 Linux, Maven Central
@@ -8,7 +8,7 @@
 # android_demo/checks/packages.txt) are kept in .android-cache, or where DCCL_ANDROID_CACHE says.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-root=$PWD demo=$PWD/android_demo python=$PWD/.venv-litert/bin/python
+root=$PWD demo=$PWD/android_demo python=$PWD/.venv-android/bin/python
 cache=$(mkdir -p "${DCCL_ANDROID_CACHE:-.android-cache}" && cd "${DCCL_ANDROID_CACHE:-.android-cache}" && pwd)
 build=$cache/build packages=$cache/packages
 summary=()
@@ -80,7 +80,7 @@ kotlinc() { # notes a run of the compiler
 
 step "tools and packages"
 install_tools
-bash scripts/make_venv.sh .venv-litert --editable '.[litert]' pytest hypothesis \
+bash scripts/make_venv.sh .venv-android --editable '.[litert,service]' pytest hypothesis \
   || skip "everything, since the Python packages cannot be had"
 fetch_all
 find_java
@@ -150,12 +150,25 @@ junit_run() { # CLASSPATH FOLDER OF TEST CLASSES, then options of Java
   return 1
 }
 
+serve_collector() { # until this script ends; sets $collector to its address
+  (cd "$root" && exec "$python" -m scripts.serve_cloud --data_dir="$exchange/collector" --port=0 \
+    --enrolment_token_file="$exchange/collector/enrolment_token") 2>"$build/collector.log" &
+  local server=$!
+  trap "kill $server" EXIT
+  until collector=$(grep -oE 'http://127\.0\.0\.1:[0-9]+' "$build/collector.log"); do
+    kill -0 "$server" 2>/dev/null || { cat "$build/collector.log"; exit 1; }
+    sleep 0.1
+  done
+}
+
 step "dccl-core on a JVM against LiteRT"
 exchange=$build/exchange
-(cd "$root" && "$python" -m tests.android.exchange "$exchange") 2>"$build/exchange.log"
+(cd "$root" && "$python" -m tests.android.exchange "$exchange") >"$build/exchange.log" 2>&1
+serve_collector
 ran=$(junit_run "$wire:$build/core:$build/jvm:$jdbc:$junit" "$build/core-tests" \
-  -Ddccl.repository="$root" -Ddccl.litert="$litert" -Ddccl.exchange="$exchange")
-done_with "run: $ran of dccl-core on LiteRT and SQLite"
+  -Ddccl.repository="$root" -Ddccl.litert="$litert" -Ddccl.exchange="$exchange" \
+  -Ddccl.collector="$collector")
+done_with "run: $ran of dccl-core on LiteRT and SQLite, and with the collector"
 (cd "$root" && DCCL_ANDROID_EXCHANGE=$exchange "$python" -m pytest tests/android) >"$build/pytest.log" \
   || { cat "$build/pytest.log"; exit 1; }
 done_with "run: $(grep -oE '[0-9]+ passed' "$build/pytest.log") in Python on what Kotlin wrote"

@@ -1,7 +1,8 @@
-"""Writes what a Python device makes, for the Kotlin tests to read (android_demo/dccl-jvm). Needs no TensorFlow.
+"""Writes what a Python device makes, for the Kotlin tests to read (android_demo/dccl-jvm), and a collector's data.
 
     python -m tests.android.exchange FOLDER
 
+Needs no TensorFlow, but the extras litert and service. `dccl-serve` serves FOLDER/collector while the Kotlin tests run.
 The Kotlin tests live the same life (`interactions`), compare, and write their own files into FOLDER/kotlin, which
 tests/android/test_exchange.py reads.
 """
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from dccl_tf.collector import Collector, Settings
 from device_runtime import Bundle, Device, load_runtime
 from device_runtime.bundle.goldens import to_array, to_tensors
+from device_runtime.cloud.transport import Answer
 from device_runtime.learning.schedule import mix64
 from protos import dccl_pb2
 from tests.device.bundles import successor
@@ -22,6 +25,7 @@ BUNDLE = Path(__file__).parents[1] / "device" / "tiny_bundle"
 DEVICE_ID = "d1"
 KEY = bytes(range(32))
 PROFILE = {"age": "old"}
+ENROLMENT_TOKEN = "the-token-of-this-app"
 STEPS = 100
 TOLERANCE = 1e-5
 
@@ -64,6 +68,22 @@ def long_training(signature: str) -> dccl_pb2.Goldens:
     return result
 
 
+class Busy:
+    """A server that asks to be left alone for an hour."""
+
+    def post(self, body: bytes) -> Answer:
+        return Answer(503, b"", retry_after=3600.0)
+
+
+def found_collector(folder: Path, newest: Path) -> None:
+    """The data of a collector, for `dccl-serve`: it has the tiny bundle, and `newest` for everybody."""
+    collector = Collector.open(Settings(data_dir=folder))
+    for bundle in (BUNDLE, newest):
+        collector.publish(bundle, percent=100)
+    collector.close()
+    (folder / "enrolment_token").write_text(ENROLMENT_TOKEN)
+
+
 def write(folder: Path) -> None:
     """Writes everything; the folder is made anew."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -75,6 +95,9 @@ def write(folder: Path) -> None:
         shutil.copy(folder / "device" / "state.bin", folder / "state.bin")
         (folder / "upload.bin").write_bytes(device.upload())
     shutil.copytree(folder / "device", folder / "begun")  # for Kotlin to go on with
+    shutil.copytree(folder / "device", folder / "paused")
+    with Device.open(folder / "paused") as device:
+        device.send(Busy())
     with Device.open(folder / "device") as device:
         device.upgrade(successor(BUNDLE, folder / "successor"))
         facts["vector_after_upgrade"] = device.vector
@@ -82,6 +105,7 @@ def write(folder: Path) -> None:
     (folder / "life.pb").write_bytes(life.SerializeToString())
     with Device.open(folder / "odd", BUNDLE, profile={"age": 'né "1930"\\\t\U0001f600'}):
         shutil.copy(folder / "odd" / "state.bin", folder / "odd_state.bin")
+    found_collector(folder / "collector", folder / "successor")
 
 
 if __name__ == "__main__":

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dccl_tf.vectors import VectorStore
 from device_runtime import Device, UploadNoise
 from device_runtime.state.device_state import DeviceState, load_state
 from protos import dccl_pb2
 from protos.signing import verify
-from tests.android.exchange import DEVICE_ID, KEY, PROFILE
+from tests.android.exchange import DEVICE_ID, KEY, PROFILE, Busy
 
 FOLDER = Path(os.environ.get("DCCL_ANDROID_EXCHANGE", "nowhere"))
 
@@ -73,6 +74,30 @@ def test_an_upload_with_noise_made_by_kotlin_is_the_one_python_finds(tmp_path):
     with Device.open(home, noise=UploadNoise(clip_norm=1.0, noise_multiplier=0.5)) as device:
         assert device.upload() == (FOLDER / "kotlin" / "noisy_upload.bin").read_bytes()
         assert device.state["newest_upload_has_noise"]
+
+
+def test_a_pause_that_kotlin_was_asked_for_is_kept(tmp_path):
+    home = shutil.copytree(FOLDER / "kotlin" / "paused", tmp_path / "device")
+    with Device.open(home) as device:
+        (delivery,) = device.send(Busy())
+        assert (delivery.status, delivery.attempts) == ("queued", 0)
+        assert delivery.detail.startswith("the server asked for a pause")
+
+
+def test_a_device_that_kotlin_registered_is_known_to_the_collector_and_goes_on(tmp_path):
+    home = shutil.copytree(FOLDER / "kotlin" / "registered", tmp_path / "device")
+    key = (home / "device.key").read_bytes()
+    with Device.open(home) as device:
+        assert verify(dccl_pb2.SignedUpload.FromString(device.upload()), key)
+        assert device.state["uploads_waiting"] == 0
+        store = VectorStore.open(f"sqlite:///{FOLDER / 'collector' / 'store.sqlite'}")
+        previous = load_state(home / "state.bin").previous_bundle
+        left = load_state(home / "bundles" / previous.hex() / "state.bin").current.vector
+        for bundle, vector in ((previous, left), (device.bundle.identity, device.vector)):
+            found = store.newest(bundle)
+            assert found.device_ids == [device.device_id]
+            np.testing.assert_array_equal(found.vectors, [vector])
+        store.close()
 
 
 def test_both_make_the_same_tables():

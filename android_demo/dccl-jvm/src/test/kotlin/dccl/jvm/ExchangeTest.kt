@@ -1,18 +1,27 @@
 package dccl.jvm
 
 import dccl.Dccl
+import dccl.core.Answer
 import dccl.core.Bundle
 import dccl.core.DeviceState
 import dccl.core.Floats
 import dccl.core.Ints
 import dccl.core.Personalizer
 import dccl.core.RawId
+import dccl.core.RegistrationError
 import dccl.core.Report
 import dccl.core.UploadNoise
+import dccl.core.changeKey
+import dccl.core.fetchBundle
+import dccl.core.register
 import java.io.File
 import java.nio.ByteOrder
 import org.junit.Assert.assertArrayEquals
 import org.junit.Assert.assertEquals
+import org.junit.Assert.assertFalse
+import org.junit.Assert.assertNull
+import org.junit.Assert.assertThrows
+import org.junit.Assert.assertTrue
 import org.junit.Rule
 import org.junit.Test
 import org.junit.rules.TemporaryFolder
@@ -139,6 +148,48 @@ class ExchangeTest {
         val noise = UploadNoise(clipNorm = 1.0, noiseMultiplier = 0.5)
         Personalizer.open(home, null, Fixtures.runners, Fixtures.databases, noise = noise).use {
             File(Fixtures.kotlin, "noisy_upload.bin").writeBytes(it.upload())
+        }
+    }
+
+    @Test
+    fun `a pause that the server asked for holds in the other language too`() {
+        val home = File(folder.root, "paused").also { File(Fixtures.exchange, "paused").copyRecursively(it) }
+        Personalizer.open(home, null, Fixtures.runners, Fixtures.databases).use {
+            assertEquals(1, it.uploads.single().attempts)
+            assertFalse(it.send { throw AssertionError("sent too soon") })
+        }
+        val ours = File(Fixtures.kotlin, "paused").also { it.deleteRecursively() }
+        File(Fixtures.exchange, "begun").copyRecursively(ours)
+        Personalizer.open(ours, null, Fixtures.runners, Fixtures.databases).use {
+            assertFalse(it.send { Answer(503, ByteArray(0), retryAfter = 3600) }) // Python goes on from here
+        }
+    }
+
+    @Test
+    fun `a device registers with the collector, uploads, changes its key, and goes over to the newest bundle`() {
+        val collector = Fixtures.collector
+        val home = File(Fixtures.kotlin, "registered").also { it.deleteRecursively() }
+        val error = assertThrows(RegistrationError::class.java) { collector.register(home) }
+        assertTrue(error.message!!, "HTTP 401" in error.message!!)
+        val deviceId = collector.register(home, token = "the-token-of-this-app")
+
+        fun upload(device: Personalizer) {
+            device.personalize()
+            device.upload()
+            assertTrue(device.send(collector))
+            assertEquals("accepted", device.uploads.last().status)
+        }
+        fun open() = Personalizer.open(home, Fixtures.bundle(), Fixtures.runners, Fixtures.databases)
+        open().use {
+            assertEquals(deviceId, it.deviceId)
+            it.logMany(Fixtures.interactions())
+            upload(it)
+        }
+        collector.changeKey(home)
+        open().use {
+            it.upgrade(collector.fetchBundle(it, File(folder.root, "downloads"))!!)
+            assertNull(collector.fetchBundle(it, File(folder.root, "downloads")))
+            upload(it) // Python goes on from here
         }
     }
 

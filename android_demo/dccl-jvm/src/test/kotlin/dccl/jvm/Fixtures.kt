@@ -4,6 +4,7 @@ import com.google.protobuf.ByteString
 import dccl.Dccl
 import dccl.core.Bundle
 import dccl.core.CheckedRunner
+import dccl.core.Collector
 import dccl.core.Interaction
 import dccl.core.Personalizer
 import dccl.core.RawId
@@ -22,6 +23,9 @@ object Fixtures {
 
     /** What `python -m tests.android.exchange` wrote. */
     val exchange: File get() = File(property("dccl.exchange"))
+
+    /** Address of the collector of which `python -m tests.android.exchange` wrote the data. */
+    val collector get() = Collector(property("dccl.collector"))
 
     /** Where to put what Python then reads. */
     val kotlin: File get() = File(exchange, "kotlin")
