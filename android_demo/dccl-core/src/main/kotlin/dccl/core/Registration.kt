@@ -13,8 +13,8 @@ private const val TAKEN = "; if a registration of this very device broke off, it
  * Gets a key for the device of a state folder and stores it there; [Personalizer.open] then finds it. A device that has
  * a key keeps it, and nobody is asked.
  *
- * Before or after the device's first opening, while it is not open, and off the main thread; without a network it waits
- * no longer than the collector's timeout.
+ * Before or after the device's first opening, while it is not open, and off the main thread: where nobody answers, it
+ * waits for the collector's timeout.
  *
  * @param stateDir the device's folder; made if missing.
  * @param deviceId opaque, 1 to 128 printable characters; null: the folder's, or else one that the collector chooses.
