@@ -79,7 +79,12 @@ def self_test(arguments: list[str]) -> Answer:
 def register_device(arguments: list[str]) -> Answer:
     _of_folder_and_collector("register", arguments)
     device_id = register(
-        values.STATE.value, values.URL.value, values.DEVICE_ID.value, values.token(), insecure=values.INSECURE.value
+        values.STATE.value,
+        values.URL.value,
+        values.DEVICE_ID.value,
+        values.token(),
+        insecure=values.INSECURE.value,
+        or_new_id=values.OR_NEW_ID.value,
     )
     return Answer({"device_id": device_id}, f"registered as {device_id}; the key is in {values.STATE.value}")
 

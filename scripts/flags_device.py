@@ -75,6 +75,7 @@ URL = flags.DEFINE_string(
 _ENROLMENT_TOKEN_FILE = flags.DEFINE_string(
     "enrolment_token_file", None, "register: file of the app's enrolment token, where the collector wants one."
 )
+OR_NEW_ID = flags.DEFINE_bool("or_new_id", False, "register: where the device's id is taken, take a new one.")
 OUTPUT = flags.DEFINE_string("output", None, "upload: a file to write instead, for another way to send it.")
 HEADER = flags.DEFINE_multi_string("header", [], "upload: a further header of HTTP as Name: value.")
 INSECURE = flags.DEFINE_bool("insecure", False, "register, change-key, upload, upgrade: allow http:// to others.")
@@ -102,7 +103,7 @@ _TRAINING = (_LEARNING_RATE, _EPOCHS, _PULL, _HELDOUT_FRACTION, _GATE_MARGIN, _N
 _TAKEN: dict[str, tuple[flags.FlagHolder, ...]] = {
     "inspect": (_BUNDLE,),
     "self-test": (_BUNDLE, RUNTIME),
-    "register": (STATE, DEVICE_ID, URL, INSECURE, _ENROLMENT_TOKEN_FILE),
+    "register": (STATE, DEVICE_ID, OR_NEW_ID, URL, INSECURE, _ENROLMENT_TOKEN_FILE),
     "change-key": (STATE, URL, INSECURE),
     "log": (*_DEVICE, _KEEP_SAMPLES, _KEEP_DAYS, LABEL, SKIPPED, EVENTS),
     "rank": (*_DEVICE, TOP, GATE, NEW_ONLY),

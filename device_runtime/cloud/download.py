@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from device_runtime.bundle.bundle import Bundle
 from device_runtime.cloud.transport import checked_address, opener
 from device_runtime.errors import BundleError, DownloadError, InputError, StorageError
 from device_runtime.state.files import remove_file
@@ -52,7 +53,7 @@ def fetch_bundle(
 
     Raises:
       InputError: the address or an argument is not as above.
-      BundleError: what is offered is one of `refused`.
+      BundleError: what is offered is one of `refused`, or what came is not the bundle that was offered.
       DownloadError: no answer, another answer, or the connection broke off; call again to go on.
       StorageError: `path` cannot be written.
     """
@@ -83,8 +84,10 @@ def fetch_bundle(
             if begun is None:
                 raise DownloadError(f"{address}: expected a bundle, got HTTP {error.code}; call again later") from error
             part = begun
+            _check_wanted(_identity(part), refused or {})
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise DownloadError(f"{address}: the bundle did not arrive ({error}); call again to go on") from error
+    _check_offered(part)
     try:
         os.replace(part, path)
     except OSError as error:
@@ -102,8 +105,7 @@ def _receive(answer: http.client.HTTPResponse, path: Path, begun: Path | None, r
     identity = answer.headers.get("ETag", "").strip('"')
     if not _HEX.fullmatch(identity):
         raise DownloadError(f"ETag: expected a bundle's identity, got {identity!r}; is this a collector's address?")
-    if (reason := refused.get(bytes.fromhex(identity))) is not None:
-        raise BundleError(reason)
+    _check_wanted(identity, refused)
     part = path.with_name(f"{path.name}.{identity}.part")
     goes_on = answer.status == 206 and part == begun
     if answer.status != 200 and not goes_on:
@@ -116,8 +118,12 @@ def _receive(answer: http.client.HTTPResponse, path: Path, begun: Path | None, r
         file = part.open("ab" if goes_on else "wb")
     except OSError as error:
         raise StorageError(f"{part}: cannot be written ({error.strerror})") from error
-    with file:
-        arrived = _copy(answer, file)
+    try:
+        with file:
+            arrived = _copy(answer, file)
+    except DownloadError:  # there is too much of it to go on
+        remove_file(part)
+        raise
     if size is not None and arrived != size:
         raise DownloadError(
             f"{path.name}: the connection broke off after {arrived} of {size} bytes; call again to go on"
@@ -139,6 +145,22 @@ def _copy(answer: http.client.HTTPResponse, file: BinaryIO) -> int:
                 f"{file.name}: expected a bundle of at most {LARGEST} bytes; is this a collector's address?"
             )
     return arrived
+
+
+def _check_wanted(identity: str, refused: Mapping[bytes, str]) -> None:
+    if (reason := refused.get(bytes.fromhex(identity))) is not None:
+        raise BundleError(reason)
+
+
+def _check_offered(part: Path) -> None:
+    """Raises BundleError unless a file that has arrived is the bundle of its ETag; it is then gone."""
+    try:
+        got = Bundle.identify(part).hex()
+        if got != _identity(part):
+            raise BundleError(f"bundle: expected {_identity(part)} as its ETag says, got {got}; fetch it again")
+    except BundleError:
+        remove_file(part)
+        raise
 
 
 def _begun(path: Path) -> Path | None:

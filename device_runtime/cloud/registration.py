@@ -11,15 +11,15 @@ from device_runtime.cloud.transport import CONTENT_TYPE, Answer, HttpTransport
 from device_runtime.errors import InputError, RegistrationError, StateError
 from device_runtime.log.outbox import REJECTED
 from device_runtime.state.folder import StateFolder
-from device_runtime.state.identity import check_device_id
+from device_runtime.state.identity import check_device_id, is_id
 from protos import dccl_pb2
 from protos.signing import KEY_BYTES, sign_key_change
 
 PATH = "/v1/devices"
 _PATH_OF_CHANGES = "/v1/devices:changeKey"
 _TAKEN = (
-    "; if a registration of this very device broke off, its key is lost: remove device.id from its state folder, where "
-    "log and vector stay, or give another id, and register again"
+    "; if a registration of this very device broke off, its key is lost: register again with or_new_id (log and vector "
+    "stay), or with another id"
 )
 
 
@@ -30,6 +30,7 @@ def register(
     token: str | None = None,
     timeout: float = 10.0,
     insecure: bool = False,
+    or_new_id: bool = False,
 ) -> str:
     """Gets a key for the device of a state folder and stores it there; `Device.open` then finds it.
 
@@ -42,6 +43,8 @@ def register(
       token: the app's enrolment token, where the collector wants one.
       timeout: seconds without a byte after which the attempt has failed.
       insecure: allows http:// to other machines; the key then travels in the clear.
+      or_new_id: where the id is taken, such as by a registration of this very device whose answer was lost, the device
+        gets one that the collector chooses. Log and vector stay.
 
     Returns:
       The device's id.
@@ -60,8 +63,12 @@ def register(
         if identity.key(None) is not None:
             raise InputError(f"state: expected a device without a key, and {folder.path} has one; nothing to do")
         wanted = identity.identify(device_id) if identity.device_id else device_id or ""
-        credentials = _credentials(transport, wanted)
-        identity.identify(credentials.device_id)
+        answer = _asked_for_credentials(transport, wanted)
+        if answer.status == 409 and wanted and or_new_id:
+            wanted = ""
+            answer = _asked_for_credentials(transport, wanted)
+        credentials = _credentials(answer, wanted, transport.url)
+        identity.rename(credentials.device_id)
         identity.key(credentials.key)
         return credentials.device_id
 
@@ -106,17 +113,22 @@ def change_key(state: str | Path, url: str, timeout: float = 10.0, insecure: boo
         identity.finish_key_change()
 
 
-def _credentials(transport: HttpTransport, device_id: str) -> dccl_pb2.Credentials:
-    answer = _asked(transport, dccl_pb2.Registration(device_id=device_id).SerializeToString())
+def _asked_for_credentials(transport: HttpTransport, device_id: str) -> Answer:
+    return _asked(transport, dccl_pb2.Registration(device_id=device_id).SerializeToString())
+
+
+def _credentials(answer: Answer, device_id: str, url: str) -> dccl_pb2.Credentials:
+    """What the collector gives to the device of an id, or of whatever id if that is empty."""
     if answer.status != 201 or answer.content_type != CONTENT_TYPE:
-        raise RegistrationError(f"{transport.url}: expected credentials, got {_refusal(answer)}")
+        raise RegistrationError(f"{url}: expected credentials, got {_refusal(answer)}")
     credentials = dccl_pb2.Credentials()
     try:
         credentials.ParseFromString(answer.body)
     except (DecodeError, UnicodeDecodeError):
         credentials.Clear()
-    if len(credentials.key) != KEY_BYTES or device_id not in ("", credentials.device_id):
-        raise RegistrationError(f"{transport.url}: expected credentials, got {len(answer.body)} other bytes")
+    as_wanted = is_id(credentials.device_id) and device_id in ("", credentials.device_id)
+    if len(credentials.key) != KEY_BYTES or not as_wanted:
+        raise RegistrationError(f"{url}: expected credentials, got {len(answer.body)} other bytes")
     return credentials
 
 

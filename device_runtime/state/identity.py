@@ -28,7 +28,7 @@ class Identity:
         """The stored id; None where there is none yet. Raises StateError if it is damaged."""
         try:
             stored = (read_file(self._id_file) or b"").decode().strip()
-            damaged = bool(stored) and not _is_id(stored)
+            damaged = bool(stored) and not is_id(stored)
         except UnicodeDecodeError:
             damaged = True
         if damaged:
@@ -53,6 +53,11 @@ class Identity:
         chosen = device_id or secrets.token_hex(16)
         replace_file(self._id_file, chosen.encode())
         return chosen
+
+    def rename(self, device_id: str) -> None:
+        """Gives the device the id that comes with a key; without a key nobody has met it under another one. Raises
+        StorageError."""
+        replace_file(self._id_file, device_id.encode())
 
     def key(self, key: bytes | None) -> bytes | None:
         """The device's key: the given one, which is then stored, else the stored one, else None.
@@ -97,11 +102,11 @@ class Identity:
 
 def check_device_id(device_id: str | None) -> None:
     """Raises InputError unless it is None or what the cloud takes for an id."""
-    if device_id is not None and not _is_id(device_id):
+    if device_id is not None and not is_id(device_id):
         raise InputError(f"device_id: expected 1 to {_LONGEST_ID} printable characters, got {device_id!r}")
 
 
-def _is_id(value: object) -> bool:
+def is_id(value: object) -> bool:
     """The cloud's rule for the id of a device."""
     return isinstance(value, str) and 0 < len(value) <= _LONGEST_ID and value.isprintable() and value == value.strip()
 

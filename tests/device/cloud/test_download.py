@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from device_runtime import Bundle, BundleError, Device, DownloadError, InputError, StorageError, fetch_bundle
+from device_runtime.cloud import download
 from tests.device.bundles import successor
 from tests.device.local_server import LocalServer, reply
 from tests.device.test_command_line import run, succeeded
@@ -72,12 +73,14 @@ def test_a_break_is_gone_on_with(server, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if ".part" in path.name] == []
 
 
-def test_a_newer_bundle_meanwhile_begins_anew(server, tmp_path):
+def test_a_newer_bundle_meanwhile_begins_anew(server, tmp_path, bundle_path):
     server.cut = 1000
     with pytest.raises(DownloadError):
         fetch_bundle(server.url, tmp_path / "b.zip")
-    server.identity, server.body = "ab" * 32, b"another"
-    assert fetch_bundle(server.url, tmp_path / "b.zip").read_bytes() == b"another"
+    newer = successor(bundle_path, tmp_path / "newer")
+    server.identity = Bundle.identify(newer).hex()
+    server.body = Path(shutil.make_archive(str(tmp_path / "newer"), "zip", newer)).read_bytes()
+    assert fetch_bundle(server.url, tmp_path / "b.zip").read_bytes() == server.body
     assert [path.name for path in tmp_path.iterdir() if ".part" in path.name] == []
 
 
@@ -106,7 +109,33 @@ def test_a_bundle_that_the_device_refused_is_not_downloaded(server, tmp_path):
     with pytest.raises(BundleError, match=r"^it was refused before$"):
         fetch_bundle(server.url, tmp_path / "b.zip", refused=refused)
     assert list(tmp_path.glob("b.zip*")) == []
+    (tmp_path / f"b.zip.{server.identity}.part").write_bytes(server.body)  # nor used, if it is here
+    with pytest.raises(BundleError, match=r"^it was refused before$"):
+        fetch_bundle(server.url, tmp_path / "b.zip", refused=refused)
     assert fetch_bundle(server.url, tmp_path / "b.zip", refused={OLD: "another"}).read_bytes() == server.body
+
+
+@pytest.mark.parametrize("other", [True, False])
+def test_what_is_not_the_bundle_of_its_etag_is_no_bundle(server, tmp_path, other):
+    whole, genuine = server.body, server.identity
+    server.identity, server.body = ("ab" * 32, whole) if other else (genuine, b"<html>")
+    message = (
+        f"expected {'ab' * 32} as its ETag says, got {genuine}" if other else "cannot be read as a folder or a zip"
+    )
+    with pytest.raises(BundleError, match=message):
+        fetch_bundle(server.url, tmp_path / "b.zip")
+    assert list(tmp_path.glob("b.zip*")) == []
+    server.identity, server.body = genuine, whole
+    assert fetch_bundle(server.url, tmp_path / "b.zip").read_bytes() == whole
+
+
+def test_what_is_too_large_for_a_bundle_is_not_kept(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "LARGEST", len(server.body) - 1)
+    for _ in range(2):
+        with pytest.raises(DownloadError, match=f"expected a bundle of at most {len(server.body) - 1} bytes"):
+            fetch_bundle(server.url, tmp_path / "b.zip")
+        assert list(tmp_path.glob("b.zip*")) == []
+    assert "Range" not in server.seen[1]
 
 
 @pytest.mark.parametrize("identity", ["", "../../etc", "AB" * 32, "ab" * 31, "w/x"])

@@ -11,6 +11,7 @@ from tests.device.local_server import LocalServer, body_of, reply
 from tests.device.test_command_line import BUNDLE, run, succeeded
 
 KEY = bytes(range(32))
+TAKEN = (409, "application/problem+json", json.dumps({"detail": "device_id: taken"}).encode())
 
 
 class Server(LocalServer):
@@ -18,12 +19,12 @@ class Server(LocalServer):
 
     def __init__(self):
         super().__init__(self._answer)
-        self.instead, self.seen = None, []
+        self.instead, self.taken, self.seen = None, set(), []
 
     def _answer(self, request):
         wanted = dccl_pb2.Registration.FromString(body_of(request)).device_id
         self.seen.append((request.path, wanted, request.headers.get("Authorization")))
-        status, kind, body = self.instead or credentials(wanted or "chosen")
+        status, kind, body = self.instead or (TAKEN if wanted in self.taken else credentials(wanted or "chosen"))
         reply(request, status, {"Content-Type": kind}, body)
 
 
@@ -63,16 +64,14 @@ def test_a_device_that_was_open_before_registers_under_its_id(server, tmp_path):
 @pytest.mark.parametrize(
     ("instead", "message"),
     [
-        (
-            (409, "application/problem+json", json.dumps({"detail": "device_id: taken"}).encode()),
-            "taken.*remove device.id",
-        ),
+        (TAKEN, "taken.*register again with or_new_id"),
         ((401, "application/problem+json", b"[1]"), "got HTTP 401$"),
         ((200, "text/html", b"<html>Log in to the hotel's network</html>"), "got HTTP 200$"),
         ((201, "text/html", b"<html>"), "got HTTP 201$"),
         ((201, "application/x-protobuf", b"\xff\xff"), "got 2 other bytes"),
         (credentials(key=b"short"), "other bytes"),
         (credentials(device_id="somebody else"), "other bytes"),
+        (credentials(device_id=""), "other bytes"),
     ],
 )
 def test_what_is_no_credentials_leaves_the_device_as_it_was(server, tmp_path, instead, message):
@@ -89,16 +88,20 @@ def test_a_registration_that_broke_off_costs_the_id_alone(server, tmp_path):
         device.log_many(range(101, 121), [0, 1] * 10)
         device.personalize()
         vector, own = device.vector, device.device_id
-    server.instead = (409, "application/problem+json", json.dumps({"detail": "device_id: taken"}).encode())
-    with pytest.raises(RegistrationError, match=r"its key is lost: remove device\.id from its state folder"):
+    server.taken.add(own)
+    with pytest.raises(RegistrationError, match="its key is lost: register again with or_new_id"):
         register(state, server.url)
-    server.instead = None
-    (state / "device.id").unlink()
-    assert register(state, server.url) == "chosen" != own
+    assert register(state, server.url, or_new_id=True) == "chosen" != own
+    assert [wanted for _, wanted, _ in server.seen] == [own, own, ""]
     with Device.open(state) as device:
         assert (device.device_id, device.history_size) == ("chosen", 20)
         assert device.vector.tolist() == vector.tolist()
         assert dccl_pb2.SignedUpload.FromString(device.upload()).upload
+
+
+def test_an_id_that_is_free_is_kept(server, tmp_path):
+    assert register(tmp_path / "state", server.url, "mine", or_new_id=True) == "mine"
+    assert len(server.seen) == 1
 
 
 def test_no_answer_and_no_address_say_so(server, tmp_path):
