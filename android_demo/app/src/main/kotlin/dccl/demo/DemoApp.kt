@@ -92,7 +92,7 @@ open class DemoApp :
         if (File(home, "device.key").exists()) return null
         val collector = collector ?: return ByteArray(KEY_BYTES).also { SecureRandom().nextBytes(it) }
         try {
-            collector.register(home)
+            collector.register(home, orNewId = true)
         } catch (error: RegistrationError) { // such as without a network: at the next start
             Log.w(TAG, error)
         }

@@ -96,7 +96,7 @@ private class Download(
         if (!PART.matches(part.name)) {
             throw DownloadError("ETag: expected a bundle's identity, got \"$identity\"; is this a collector's address?")
         }
-        refused[ByteString.copyFrom(unhex(identity))]?.let { throw BundleError(it) }
+        checkWanted(identity)
         val goesOn = answer.responseCode == 206
         if (goesOn && part != begun) throw unexpected(answer, "HTTP 200")
         parts().filter { it != part }.forEach(::erase) // of bundles that are no longer the newest
@@ -131,7 +131,9 @@ private class Download(
 
     /** What has arrived before, if the answer says that there is no more of it; else it is no beginning of anything. */
     private fun begunIfWhole(answer: HttpURLConnection): File {
-        if (begun != null && answer.getHeaderField("Content-Range") == "bytes */${begun.length()}") return begun
+        if (begun != null && answer.getHeaderField("Content-Range") == "bytes */${begun.length()}") {
+            return begun.also { checkWanted(identity(it)) }
+        }
         begun?.let(::erase)
         throw unexpected(answer, "a bundle")
     }
@@ -140,6 +142,10 @@ private class Download(
         "${collector.address}: expected $expected, got HTTP ${answer.responseCode}; call again later, if this is a " +
             "collector's address"
     )
+
+    private fun checkWanted(identity: String) {
+        refused[ByteString.copyFrom(unhex(identity))]?.let { throw BundleError(it) }
+    }
 
     private fun parts() = folder.listFiles { file -> PART.matches(file.name) }.orEmpty().asList()
 }

@@ -37,6 +37,9 @@ internal class Identity(private val folder: File) {
         return stored
     }
 
+    /** Gives the device the id that comes with a key; without a key nobody has met it under another one. */
+    fun rename(deviceId: String) = replaceFile(idFile, deviceId.toByteArray())
+
     /** The given key, which is then stored, else the stored one, else null. */
     fun key(key: ByteArray?): ByteArray? {
         val stored = readFile(keyFile)

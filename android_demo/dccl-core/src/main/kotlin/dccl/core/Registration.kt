@@ -6,8 +6,8 @@ import dccl.Dccl
 import java.io.File
 import java.io.IOException
 
-private const val TAKEN = "; if a registration of this very device broke off, its key is lost: remove device.id from " +
-    "its state folder, where log and vector stay, or give another id, and register again"
+private const val TAKEN = "; if a registration of this very device broke off, its key is lost: register again with " +
+    "orNewId (log and vector stay), or with another id"
 
 /**
  * Gets a key for the device of a state folder and stores it there; [Personalizer.open] then finds it. A device that has
@@ -19,18 +19,30 @@ private const val TAKEN = "; if a registration of this very device broke off, it
  * @param stateDir the device's folder; made if missing.
  * @param deviceId opaque, 1 to 128 printable characters; null: the folder's, or else one that the collector chooses.
  * @param token the app's enrolment token, where the collector wants one.
+ * @param orNewId where the id is taken, such as by a registration of this very device whose answer was lost, the device
+ *   gets one that the collector chooses. Log and vector stay.
  * @return the device's id.
  * @throws RegistrationError no answer came, or the collector refuses; nothing was stored.
  * @throws StateError the folder is in use, damaged, or of a device with another id.
  * @throws StorageError the folder cannot be written.
  */
-fun Collector.register(stateDir: File, deviceId: String? = null, token: String? = null): String {
+fun Collector.register(
+    stateDir: File,
+    deviceId: String? = null,
+    token: String? = null,
+    orNewId: Boolean = false
+): String {
     checkId(deviceId)
     return identityOf(stateDir) { identity ->
         if (identity.key(null) != null) return@identityOf identity.identify(deviceId)
-        val wanted = if (identity.deviceId == null) deviceId.orEmpty() else identity.identify(deviceId)
-        val credentials = credentials(wanted, token)
-        identity.identify(credentials.deviceId)
+        var wanted = if (identity.deviceId == null) deviceId.orEmpty() else identity.identify(deviceId)
+        var answer = askedForCredentials(wanted, token)
+        if (answer.status == 409 && wanted.isNotEmpty() && orNewId) {
+            wanted = ""
+            answer = askedForCredentials(wanted, token)
+        }
+        val credentials = credentials(answer, wanted)
+        identity.rename(credentials.deviceId)
         identity.key(credentials.key.toByteArray())
         credentials.deviceId
     }
@@ -78,9 +90,13 @@ private fun <R> identityOf(stateDir: File, work: (Identity) -> R): R {
     return FolderLock(stateDir).use { work(Identity(stateDir)) }
 }
 
-private fun Collector.credentials(deviceId: String, token: String?): Dccl.Credentials {
+private fun Collector.askedForCredentials(deviceId: String, token: String?): Answer {
     val body = Dccl.Registration.newBuilder().setDeviceId(deviceId).build().toByteArray()
-    val answer = asked("/v1/devices", body, if (token == null) emptyMap() else mapOf("Authorization" to "Bearer $token"))
+    return asked("/v1/devices", body, if (token == null) emptyMap() else mapOf("Authorization" to "Bearer $token"))
+}
+
+/** What the collector gives to the device of an id, or of whatever id if that is empty. */
+private fun Collector.credentials(answer: Answer, deviceId: String): Dccl.Credentials {
     if (answer.status != 201 || answer.contentType != PROTOBUF) {
         throw RegistrationError("$address: expected credentials, got ${refusal(answer)}")
     }

@@ -81,6 +81,19 @@ class RegistrationTest : DeviceTests() {
     }
 
     @Test
+    fun `an id whose registration broke off gives way to a new one where the app says so`() {
+        val own = open().use { it.deviceId }
+        fun wanted(request: Request) = Dccl.Registration.parseFrom(request.body).deviceId
+        val answer = { it: Request -> if (wanted(it) == own) problem(409, "taken") else credentials("d9") }
+        served(answer) { server, collector ->
+            assertThrows(RegistrationError::class.java) { collector.register(home) }
+            assertEquals("d9", collector.register(home, orNewId = true))
+            assertEquals(listOf(own, own, ""), server.seen.map(::wanted))
+        }
+        open().use { assertEquals("d9", it.deviceId) }
+    }
+
+    @Test
     fun `what is no credentials stores nothing and says why`() {
         val answers = mapOf(
             problem(401, "token") to "HTTP 401", // of which the JVM gives no body
