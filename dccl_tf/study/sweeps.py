@@ -198,10 +198,10 @@ def plan_of_sweep(name: str) -> Plan:
         guess = did_you_mean(name, ABLATIONS)
         raise ValueError(f"ablation: expected 'all' or one of {', '.join(ABLATIONS)}, got {name!r}{guess}")
     sweep = SWEEPS[name]
-    defaults = [dccl_config(protocol, seed=0, changes=sweep.base) for protocol in ("next", "liked")]
 
     def is_default(changes: Changes) -> bool:
-        return all(changed(default, changes) == default for default in defaults)
+        both = [(dccl_config(name, 0, sweep.base), dccl_config(name, 0, RUN_DEFAULTS)) for name in ("next", "liked")]
+        return all(changed(base, changes) == default for base, default in both)
 
     labelled = [
         (f"{label} (default)" if is_default(changes) else label, sweep.base + changes)
@@ -211,8 +211,11 @@ def plan_of_sweep(name: str) -> Plan:
         rows, pairs = _against_one_baseline(labelled, sweep.models, sweep.base)
     else:
         rows, pairs = against_own_baseline(labelled, sweep.models)
-    note = "" if name == "width" else _width_of(sweep.base)
+    note = _PRIORS_OF_WIDTHS if name == "width" else _width_of(sweep.base)
     return Plan(f"ablation-{name}", f"Ablation: {sweep.title}", rows, pairs, note=note)
+
+
+_PRIORS_OF_WIDTHS = "At 128 floats devices have the prior of the tables, under `next` a fifth as strong as a run's."
 
 
 def _width_of(base: Changes) -> str:

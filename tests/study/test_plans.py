@@ -65,3 +65,8 @@ def test_a_setting_that_there_is_not_is_refused(name):
 def test_a_quick_cell_is_another_cell():
     cell = Cell("ml-100k", "next", 0, "din")
     assert settings_of(cell) != settings_of(cell, quick=True)
+
+
+def test_the_width_that_a_run_has_is_the_default():
+    labels = {row.label.split(":")[0] for row in plan_of_sweep("width").rows}
+    assert labels == {"32 (default)", "128"}
