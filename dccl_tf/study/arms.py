@@ -53,7 +53,7 @@ def run_cell(
       quick: with the short settings.
       shared: a folder for what cells of "dccl" have in common.
     """
-    keras.backend.clear_session()
+    keras.utils.clear_session()  # the graphs of another cell are of no use to this one
     if cell.job in NAMES:
         return _run_baseline(cell, log, folder, quick)
     config = dccl_config(cell.protocol, cell.seed, cell.changes, quick)

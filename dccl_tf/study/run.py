@@ -1,6 +1,5 @@
 """Runs a study's cells, the finished ones aside, and writes what they found: results, page and drawings."""
 
-import gc
 import json
 import os
 import shutil
@@ -11,7 +10,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import keras
 from absl import logging
 
 from dccl_tf.data.schema import InteractionLog
@@ -92,8 +90,6 @@ class Study:
                 continue
             finally:
                 lock.close()
-            keras.utils.clear_session()  # the graphs of a cell are of no use to the next
-            gc.collect()
         return failed
 
     def write(self, plans: Iterable[Plan | FigurePlan], log: InteractionLog, about: dict[str, Any]) -> list[Path]:
