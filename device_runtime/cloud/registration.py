@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 
 from device_runtime.cloud.delivery import verdict_of
 from device_runtime.cloud.transport import CONTENT_TYPE, Answer, HttpTransport
-from device_runtime.errors import InputError, RegistrationError, StateError
+from device_runtime.errors import RegistrationError, StateError
 from device_runtime.log.outbox import REJECTED
 from device_runtime.state.folder import StateFolder
 from device_runtime.state.identity import check_device_id, is_id
@@ -34,7 +34,8 @@ def register(
 ) -> str:
     """Gets a key for the device of a state folder and stores it there; `Device.open` then finds it.
 
-    Once for each device, before or after its first opening, while it is not open.
+    Before or after the device's first opening, while it is not open. A device that has a key keeps it, and nobody is
+    asked.
 
     Args:
       state: the device's folder; made if missing.
@@ -50,7 +51,7 @@ def register(
       The device's id.
 
     Raises:
-      InputError: the device has a key already, or an argument is not as above.
+      InputError: an argument is not as above.
       RegistrationError: no answer came, or the collector refuses; nothing was stored.
       StateError: the folder is in use, damaged, or of a device with another id.
       StorageError: the folder cannot be written.
@@ -61,7 +62,7 @@ def register(
     with closing(StateFolder(state)) as folder:
         identity = folder.identity
         if identity.key(None) is not None:
-            raise InputError(f"state: expected a device without a key, and {folder.path} has one; nothing to do")
+            return identity.identify(device_id)
         wanted = identity.identify(device_id) if identity.device_id else device_id or ""
         answer = _asked_for_credentials(transport, wanted)
         if answer.status == 409 and wanted and or_new_id:
