@@ -106,7 +106,7 @@ class NextEvaluator:
     def __call__(self, cloud: Scorer, vectors: Vectors | None = None) -> UserValues:
         parts = _parts(len(self.users), self.users_at_once)
         values = [_ranking(self._scores(cloud, vectors, part, self.candidates[part]), "neg100") for part in parts]
-        found = self._for_all(values)
+        found = self._for_all(values, self.users)
         if len(self.among_all):
             parts = [self.among_all[few] for few in _parts(len(self.among_all), self._users_among_all)]
             found |= self._for_all([self._full(cloud, vectors, part) for part in parts], self.users[self.among_all])
@@ -115,7 +115,7 @@ class NextEvaluator:
     def of_oracle(self, oracle: Oracle) -> UserValues:
         """What the true preferences of a synthetic log would reach."""
         scores = oracle.logits(self.users, self.positions, self.candidates)
-        return self._for_all([_ranking(scores, "neg100")])
+        return self._for_all([_ranking(scores, "neg100")], self.users)
 
     def logits(self, cloud: Scorer, vectors: Vectors | None, users: np.ndarray) -> np.ndarray:
         """Scores [len(users), V] of items 1..V for some of the evaluator's users."""
@@ -161,11 +161,11 @@ class NextEvaluator:
         where = np.concatenate([np.ones_like(positive, bool), untouched], axis=1)
         return _ranking(np.concatenate([positive, scores], axis=1), "full", where)
 
-    def _for_all(self, parts: list[UserValues], of: np.ndarray | None = None) -> UserValues:
-        """Values of some users, by default all that are judged, part by part, as values of all users."""
+    def _for_all(self, parts: list[UserValues], users: np.ndarray) -> UserValues:
+        """Values of some users, part by part, as values of all users."""
         everyone = {name: np.full(len(self.log.users), np.nan) for name in parts[0]}
         for name, values in everyone.items():
-            values[self.users if of is None else of] = np.concatenate([part[name] for part in parts])
+            values[users] = np.concatenate([part[name] for part in parts])
         return everyone
 
 

@@ -198,10 +198,10 @@ def plan_of_sweep(name: str) -> Plan:
         guess = did_you_mean(name, ABLATIONS)
         raise ValueError(f"ablation: expected 'all' or one of {', '.join(ABLATIONS)}, got {name!r}{guess}")
     sweep = SWEEPS[name]
+    bases = [(dccl_config(name, 0, sweep.base), dccl_config(name, 0, RUN_DEFAULTS)) for name in ("next", "liked")]
 
     def is_default(changes: Changes) -> bool:
-        both = [(dccl_config(name, 0, sweep.base), dccl_config(name, 0, RUN_DEFAULTS)) for name in ("next", "liked")]
-        return all(changed(base, changes) == default for base, default in both)
+        return all(changed(base, changes) == default for base, default in bases)
 
     labelled = [
         (f"{label} (default)" if is_default(changes) else label, sweep.base + changes)

@@ -2,7 +2,6 @@
 
 import glob
 import http.client
-import os
 import re
 import string
 import urllib.error
@@ -15,7 +14,7 @@ from typing import BinaryIO
 from device_runtime.bundle.bundle import Bundle
 from device_runtime.cloud.transport import checked_address, opener
 from device_runtime.errors import BundleError, DownloadError, InputError, StorageError
-from device_runtime.state.files import remove_file
+from device_runtime.state.files import move_file, remove_file
 
 PATH = "/v1/bundle"
 LARGEST = 1 << 30  # bytes of a bundle
@@ -88,10 +87,7 @@ def fetch_bundle(
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise DownloadError(f"{address}: the bundle did not arrive ({error}); call again to go on") from error
     _check_offered(part)
-    try:
-        os.replace(part, path)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
+    move_file(part, path)
     return path
 
 

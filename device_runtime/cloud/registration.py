@@ -11,7 +11,7 @@ from device_runtime.cloud.transport import CONTENT_TYPE, Answer, HttpTransport
 from device_runtime.errors import RegistrationError, StateError
 from device_runtime.log.outbox import REJECTED
 from device_runtime.state.folder import StateFolder
-from device_runtime.state.identity import check_device_id, is_id
+from device_runtime.state.identity import Identity, check_device_id, is_id
 from protos import dccl_pb2
 from protos.signing import KEY_BYTES, sign_key_change
 
@@ -93,7 +93,7 @@ def change_key(state: str | Path, url: str, timeout: float = 10.0, insecure: boo
       StorageError: the folder cannot be written.
     """
     transport = HttpTransport(url, timeout, insecure=insecure, path=_PATH_OF_CHANGES)
-    if not Path(state, "device.key").exists():
+    if Identity(Path(state)).key(None) is None:  # before an opening, which would make the folder
         raise StateError(f"key: expected a device with a key, and {state} has none; register it first")
     with closing(StateFolder(state)) as folder:
         identity = folder.identity

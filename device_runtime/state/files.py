@@ -36,12 +36,12 @@ def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
 
 
 def move_file(path: Path, place: Path) -> None:
-    """Renames a file over another one. Raises StorageError; both are then as they were."""
+    """Renames a file, over another one if there is one. Raises StorageError; both are then as they were."""
     try:
         os.replace(path, place)
         sync_folder(place.parent)
     except OSError as error:
-        raise StorageError(f"{place}: cannot be replaced ({error.strerror}); try again") from error
+        raise StorageError(f"{place}: cannot be written ({error.strerror})") from error
 
 
 def remove_file(path: Path) -> None:

@@ -79,11 +79,7 @@ internal class Outbox(private val database: SqlDatabase) {
     }
 
     /** Whether the server has asked for a pause that is not over, at most [LONGEST_HOLD]: a clock may be set back. */
-    val isHeld: Boolean
-        get() {
-            val until = database.query("SELECT value FROM counters WHERE name = ?", HOLD).firstOrNull() ?: return false
-            return written<Long>(until[0]) - now() in 1..LONGEST_HOLD
-        }
+    val isHeld: Boolean get() = database.counter(HOLD) - now() in 1..LONGEST_HOLD
 
     /** Sends nothing for so many seconds, also after a restart; a day at most, whatever the cloud asks. */
     private fun hold(seconds: Long) = database.execute(

@@ -94,18 +94,6 @@ internal class SampleLog(private val database: SqlDatabase, private val limits: 
         return written<Long>(row[0]) to written<Long>(row[1])
     }
 
-    /** A number kept beside the log; 0 if it was never raised. */
-    fun counter(name: String): Long =
-        database.query("SELECT value FROM counters WHERE name = ?", name).firstOrNull()?.let { written<Long>(it[0]) } ?: 0
-
-    /** Sets a number, which never goes down. */
-    fun raiseCounter(name: String, value: Long) {
-        database.transaction {
-            database.execute("INSERT OR IGNORE INTO counters VALUES (?, 0)", name)
-            database.execute("UPDATE counters SET value = max(value, ?) WHERE name = ?", value, name)
-        }
-    }
-
     /**
      * Cuts what is beyond the limits. Only the old end is looked at: positions and numbers have no gaps.
      *

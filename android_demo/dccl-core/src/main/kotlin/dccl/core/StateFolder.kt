@@ -61,10 +61,10 @@ internal class StateFolder(
     }
 
     /** Number of the newest upload, from the state or from the log, whichever survived. */
-    val sequence: Long get() = maxOf(state?.sequence ?: 0, samples.counter(SEQUENCE))
+    val sequence: Long get() = maxOf(state?.sequence ?: 0, database.counter(SEQUENCE))
 
     /** A second copy of the upload's number, so that a lost state does not make the cloud refuse what follows. */
-    fun saveSequence(sequence: Long) = samples.raiseCounter(SEQUENCE, sequence)
+    fun saveSequence(sequence: Long) = database.raiseCounter(SEQUENCE, sequence)
 
     /** Identity of the bundle that the app gave last; empty if there was none. */
     var given: ByteString
