@@ -4,7 +4,7 @@ import numpy as np
 
 from dccl_tf.data.schema import InteractionLog, Span
 from dccl_tf.data.synthetic import Oracle
-from dccl_tf.evaluate import NextEvaluator, UserValues
+from dccl_tf.evaluate import NextEvaluator, UserValues, validation
 from dccl_tf.metrics import estimate, paired_estimate
 from dccl_tf.progress import progress
 from dccl_tf.report import Case, ProtocolResults, VectorMap, activity_groups
@@ -12,7 +12,9 @@ from dccl_tf.rounds import Outcome
 from dccl_tf.run_config import DcclConfig, joined
 
 BASELINE = "DIN, same data"
-COMPARED = (BASELINE, "DCCL-m", "DCCL-m + devices")  # in groups of users: models that have learned from the same data
+DEVICES = "DCCL-m + devices"
+COMPARED = (BASELINE, "DCCL-m", DEVICES)  # in groups of users: models that have learned from the same data
+STRONG_PULL = 6400.0  # precision of the users' vectors in the cloud that all but does without them
 TAIL = 200  # users of the long tail that are looked at for an example, at most
 MAPPED = 2000  # vectors that t-SNE draws at most
 NEIGHBOURS = 10
@@ -27,6 +29,7 @@ def protocol_results(
         judged[name] = outcome.evaluator(cloud, vectors)
     if oracle:
         judged["oracle"] = outcome.evaluator.of_oracle(oracle)
+    validated = validations(outcome)
     metric = "ndcg@10/neg100" if config.protocol == "next" else "macro_auc/liked"
     shown = [name for name in judged["DIN"] if not name.startswith("neg_")]
     bundle = outcome.bundles[-1]
@@ -40,6 +43,8 @@ def protocol_results(
             for name, values in judged.items()
             if name not in (BASELINE, "oracle")
         },
+        validation=validated,
+        advice=advice(config, validated),
         metric=metric,
         activity=activity_groups(log.lengths, {name: judged[name][metric] for name in COMPARED}, BASELINE)[0],
         vectors=vector_map(log, config, outcome),
@@ -50,6 +55,38 @@ def protocol_results(
         split=outcome.split.counts,
         seconds=outcome.seconds,
     )
+
+
+def validations(outcome: Outcome) -> dict[str, float]:
+    """What training stops by, of each model by name."""
+    models = progress(outcome.models().items(), "validate", unit="model")
+    return {name: validation(outcome.valid, *model) for name, model in models}
+
+
+def advice(config: DcclConfig, validated: dict[str, float]) -> list[str]:
+    """What to try where validation prefers the fair baseline to DCCL: what Amazon's log asks for (docs/evaluation.md).
+
+    Args:
+      config: of the run.
+      validated: as `validations` gives it.
+
+    Returns:
+      Sentences; none where DCCL is the better or nobody could tell.
+    """
+    if not validated[DEVICES] < validated[BASELINE]:
+        return []
+    figures = f"{validated[BASELINE]:.4f} against {validated[DEVICES]:.4f}"
+    found = [f"Validation prefers the fair baseline, {BASELINE}, to {DEVICES}: {figures}."]
+    if config.beta:
+        found.append(
+            "Without teachers (--beta=0) f is better where the models that they come from know far less than it."
+        )
+    if config.learning == "joint" and config.offset_pull < STRONG_PULL:
+        found.append(
+            f"A stronger prior in the cloud (--offset_pull={STRONG_PULL:g}, here {config.offset_pull:g}) suits users "
+            "with a short past."
+        )
+    return found
 
 
 def vector_map(log: InteractionLog, config: DcclConfig, outcome: Outcome) -> VectorMap | None:

@@ -43,6 +43,8 @@ class ProtocolResults:
     models: dict[str, dict[str, Estimate]]  # model to metric to estimate
     baseline: str  # the fair one: as much data, no devices
     differences: dict[str, dict[str, Estimate]]  # model to metric to its paired difference from the baseline
+    validation: dict[str, float]  # model to what training stops by, higher is better
+    advice: list[str]  # what to try where validation prefers the fair baseline
     metric: str  # of the activity groups
     activity: list[ActivityGroup]
     vectors: VectorMap | None

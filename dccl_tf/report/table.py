@@ -26,7 +26,7 @@ def _tables(protocol: str, found: ProtocolResults) -> str:
         if model in found.differences
     ]
     title = f"Paired difference from the fair baseline, {found.baseline} (* the interval excludes 0)"
-    return f"{text}\n\n{_aligned(title, ['', *metrics], rows)}"
+    return "\n\n".join([text, _aligned(title, ["", *metrics], rows), *found.advice])
 
 
 def _starred(metric: str, paired: Estimate | None) -> str:

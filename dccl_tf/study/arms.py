@@ -17,7 +17,7 @@ from absl import logging
 from dccl_tf import baselines, findings, rounds, run_config
 from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.schema import InteractionLog
-from dccl_tf.evaluate import Evaluator, LikedEvaluator, Scorer, UserValues, Vectors, validation
+from dccl_tf.evaluate import Evaluator, LikedEvaluator, Scorer, UserValues, Vectors
 from dccl_tf.metrics import expected_calibration_error
 from dccl_tf.progress import progress
 from dccl_tf.run_config import DcclConfig
@@ -88,7 +88,7 @@ def run_dccl(
     facts["open_gates"] = {
         name: float(vectors.gates.mean()) for name, (_, vectors) in outcome.models().items() if vectors is not None
     }
-    facts["validation"] = {name: validation(outcome.valid, *model) for name, model in outcome.models().items()}
+    facts["validation"] = findings.validations(outcome)
     if pictured:
         case, found = findings.long_tail_case(log, outcome), findings.vector_map(log, config, outcome)
         facts |= {"case": case and asdict(case), "map": found and asdict(found)}

@@ -73,6 +73,14 @@ SWEEPS = {
     "offset-pull": Sweep(
         "Precision of the prior of the users' vectors in the cloud", _values("offset_pull", 80.0, 320.0, 1280.0)
     ),
+    "stale-teachers": Sweep(
+        "Teachers that know half of the data, and the prior of the users' vectors in the cloud",
+        tuple(
+            (f"beta {beta:g}, prior {pull:g}", (("beta", beta), ("offset_pull", pull)))
+            for beta in (0.0, 0.1)
+            for pull in (320.0, 6400.0)
+        ),
+    ),
     "closing": Sweep(
         "Weight of the personal models as f's teachers at the end", _values("closing_beta", 0.0, 1.0, 3.0)
     ),

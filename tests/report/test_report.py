@@ -33,6 +33,8 @@ def results() -> Results:
         models=rows,
         baseline="DIN, same data",
         differences={"DIN": rows["DIN"]},
+        validation={"DIN, same data": -0.56, "DCCL-m + devices": -0.57},
+        advice=[],
         metric="macro_auc/liked",
         activity=[
             ActivityGroup(25, 40.0 - i, {"DIN, same data": 0.6, "DCCL-m": 0.6 + i / 100}, {"DCCL-m": estimate(i / 100)})
@@ -129,6 +131,14 @@ def test_table_stars_clear_differences_in_the_order_of_the_models():
     assert [line.split("  ")[0] for line in lines[-2:]] == ["DIN", "DCCL-e"]
     assert "+1.00 [-1.00, +3.00]  " in lines[-1]
     assert lines[-1].endswith("+0.0100 [+0.0050, +0.0150] *")
+
+
+def test_advice_ends_the_terminal_s_table_and_is_on_the_page(tmp_path):
+    whole = results()
+    liked = dataclasses.replace(whole.protocols["liked"], advice=["f < DIN.", "Try --beta=0."])
+    told = dataclasses.replace(whole, protocols={"liked": liked})
+    assert results_table(told).split("\n\n")[-2:] == ["f < DIN.", "Try --beta=0."]
+    assert "<p>f &lt; DIN.</p>" in write_report(told, tmp_path).read_text()
 
 
 def test_page_counts_users_and_those_left_out(tmp_path):

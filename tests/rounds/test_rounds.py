@@ -10,8 +10,8 @@ import pytest
 from dccl_tf import rounds
 from dccl_tf.cloud_model import CloudModel
 from dccl_tf.data.synthetic import synthetic_log
-from dccl_tf.evaluate import NextEvaluator
-from dccl_tf.findings import protocol_results
+from dccl_tf.evaluate import NextEvaluator, validation
+from dccl_tf.findings import advice, protocol_results
 from dccl_tf.fleet import FleetConfig, FleetVectors
 from dccl_tf.run_config import DcclConfig, device_data, split_log, untrained
 from dccl_tf.study.arms import judged as judged_cell
@@ -137,6 +137,20 @@ def test_findings_hold_every_model_and_the_oracle(log_and_oracle, finished):
     assert auc["oracle"] == max(auc.values())
     assert sum(group.users for group in found.activity) <= 60
     assert found.bundle["checks"]
+    models = finished[1].models()
+    assert found.validation == {name: validation(finished[1].valid, *models[name]) for name in models}
+    assert found.advice == advice(CONFIG, found.validation)
+
+
+def test_advice_is_given_where_validation_prefers_the_baseline_and_names_what_was_not_tried():
+    worse = {"DIN, same data": 0.6985, "DCCL-m + devices": 0.6951}
+    found = advice(DcclConfig(beta=0.1, offset_pull=320.0), worse)
+    assert "0.6985 against 0.6951" in found[0]
+    assert ["--beta=0" in found[1], "--offset_pull=6400, here 320" in found[2]] == [True, True]
+    assert len(advice(DcclConfig(beta=0.0, offset_pull=6400.0), worse)) == 1
+    assert len(advice(DcclConfig(beta=0.1, learning="progressive"), worse)) == 2
+    for better in (0.6985, 0.7, float("nan")):
+        assert advice(DcclConfig(), worse | {"DCCL-m + devices": better}) == []
 
 
 def test_the_study_finds_each_round_s_models_among_the_stages(finished):
