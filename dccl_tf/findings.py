@@ -83,8 +83,8 @@ def advice(config: DcclConfig, validated: dict[str, float]) -> list[str]:
         )
     if config.learning == "joint" and config.offset_pull < STRONG_PULL:
         found.append(
-            f"A stronger prior in the cloud (--offset_pull={STRONG_PULL:g}, here {config.offset_pull:g}) suits users "
-            "with a short past."
+            f"A stronger prior in the cloud (--offset_pull={STRONG_PULL:g}, here {config.offset_pull:g}) keeps users' "
+            "vectors from fitting the very clicks that f learns."
         )
     return found
 

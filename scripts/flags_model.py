@@ -41,7 +41,9 @@ flags.DEFINE_integer(
 flags.DEFINE_float("round_learning_rate", 1e-3, "Of the same.")
 flags.DEFINE_integer("basis_epochs", 3, "progressive: of learning the basis.", lower_bound=1)
 flags.DEFINE_float("basis_learning_rate", 1e-3, "Of the same.")
-flags.DEFINE_float("beta", 0.1, "Weight of the teachers (Eq. 5 and 7).")
+flags.DEFINE_float(
+    "beta", 0.1, "Weight of the teachers (Eq. 5 and 7); 0 suits a log on which they know far less than f."
+)
 flags.DEFINE_float("device_learning_rate", 0.01, "Of the vector on a device.")
 flags.DEFINE_integer("device_epochs", 10, "On a device, at most.", lower_bound=1)
 flags.DEFINE_float(
@@ -57,7 +59,12 @@ flags.DEFINE_enum(
     "f, Theta and U at once beside vectors of all users, or Eq. 5, then 7.",
 )
 flags.DEFINE_float("shared", 0.3, "joint: weight of f's own loss beside the personal models'.", lower_bound=0.0)
-flags.DEFINE_float("offset_pull", 320.0, "joint: precision of the prior of the users' vectors in the cloud.")
+flags.DEFINE_float(
+    "offset_pull",
+    320.0,
+    "joint: precision of the prior of the users' vectors in the cloud; more, such as 6400, where they would fit the "
+    "very clicks that f learns.",
+)
 flags.DEFINE_float(
     "closing_beta",
     None,
