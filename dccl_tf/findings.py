@@ -8,12 +8,10 @@ from dccl_tf.evaluate import NextEvaluator, UserValues, validation
 from dccl_tf.metrics import estimate, paired_estimate
 from dccl_tf.progress import progress
 from dccl_tf.report import Case, ProtocolResults, VectorMap, activity_groups
-from dccl_tf.rounds import Outcome
+from dccl_tf.rounds import CLOUD, DEVICES, FAIR, Outcome
 from dccl_tf.run_config import DcclConfig, joined
 
-BASELINE = "DIN, same data"
-DEVICES = "DCCL-m + devices"
-COMPARED = (BASELINE, "DCCL-m", DEVICES)  # in groups of users: models that have learned from the same data
+COMPARED = (FAIR, CLOUD, DEVICES)  # in groups of users: models that have learned from the same data
 STRONG_PULL = 6400.0  # precision of the users' vectors in the cloud that all but does without them
 TAIL = 200  # users of the long tail that are looked at for an example, at most
 MAPPED = 2000  # vectors that t-SNE draws at most
@@ -37,16 +35,16 @@ def protocol_results(
         models={
             name: {key: estimate(values[key]) for key in shown if key in values} for name, values in judged.items()
         },
-        baseline=BASELINE,
+        baseline=FAIR,
         differences={
-            name: {key: paired_estimate(values[key], judged[BASELINE][key]) for key in shown}
+            name: {key: paired_estimate(values[key], judged[FAIR][key]) for key in shown}
             for name, values in judged.items()
-            if name not in (BASELINE, "oracle")
+            if name not in (FAIR, "oracle")
         },
         validation=validated,
         advice=advice(config, validated),
         metric=metric,
-        activity=activity_groups(log.lengths, {name: judged[name][metric] for name in COMPARED}, BASELINE)[0],
+        activity=activity_groups(log.lengths, {name: judged[name][metric] for name in COMPARED}, FAIR)[0],
         vectors=vector_map(log, config, outcome),
         case=long_tail_case(log, outcome),
         curves={name: {"loss": one.loss, "validation": one.validation} for name, one in outcome.histories.items()},
@@ -73,10 +71,10 @@ def advice(config: DcclConfig, validated: dict[str, float]) -> list[str]:
     Returns:
       Sentences; none where DCCL is the better or nobody could tell.
     """
-    if not validated[DEVICES] < validated[BASELINE]:
+    if not validated[DEVICES] < validated[FAIR]:
         return []
-    figures = f"{validated[BASELINE]:.4f} against {validated[DEVICES]:.4f}"
-    found = [f"Validation prefers the fair baseline, {BASELINE}, to {DEVICES}: {figures}."]
+    figures = f"{validated[FAIR]:.4f} against {validated[DEVICES]:.4f}"
+    found = [f"Validation prefers the fair baseline, {FAIR}, to {DEVICES}: {figures}."]
     if config.beta:
         found.append(
             "Without teachers (--beta=0) f is better where the models that they come from know far less than it."

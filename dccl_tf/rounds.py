@@ -38,6 +38,8 @@ from dccl_tf.vectors import VectorStore
 from device_runtime import Bundle, heldout_rows
 from export import Sizes, export_bundle
 
+# Names of models: the fair baseline, the distilled model, and that one on the devices.
+FAIR, CLOUD, DEVICES = "DIN, same data", "DCCL-m", "DCCL-m + devices"
 # Settings that matter to no model before the first devices upgrade; before they upload; or that no device ever meets.
 _AT_UPGRADE = {"after_upgrade"}
 _AT_UPLOAD = _AT_UPGRADE | {"beta", "upload_share", "upload_noise"}
@@ -77,10 +79,10 @@ class Outcome:
         """What the tables compare, by name."""
         return {
             "DIN": (self.din, None),
-            "DIN, same data": (self.same_data, None),
+            FAIR: (self.same_data, None),
             "DCCL-e": (self.shipped, Vectors(self.devices.vectors, self.devices.gates)),
-            "DCCL-m": (self.distilled, None),
-            "DCCL-m + devices": (self.distilled, Vectors(self.adapted.vectors, self.adapted.gates)),
+            CLOUD: (self.distilled, None),
+            DEVICES: (self.distilled, Vectors(self.adapted.vectors, self.adapted.gates)),
         }
 
 

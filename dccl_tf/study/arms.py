@@ -112,9 +112,9 @@ def models_by_round(folder: Path, count: int) -> Iterable[tuple[str, Model]]:
         distilled = cloud(f"distill{number}")
         with np.load(folder / f"adapted{number}.npz") as adapted:
             vectors = Vectors(adapted["vectors"], adapted["gates"])
-        yield f"round {number + 1}: DIN, same data", (cloud(f"same_data{number}"), None)
-        yield f"round {number + 1}: DCCL-m", (distilled, None)
-        yield f"round {number + 1}: DCCL-m + devices", (distilled, vectors)
+        yield f"round {number + 1}: {rounds.FAIR}", (cloud(f"same_data{number}"), None)
+        yield f"round {number + 1}: {rounds.CLOUD}", (distilled, None)
+        yield f"round {number + 1}: {rounds.DEVICES}", (distilled, vectors)
 
 
 def _run_baseline(cell: Cell, log: InteractionLog, folder: Path, quick: bool) -> Judged:

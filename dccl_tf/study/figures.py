@@ -13,12 +13,13 @@ from dccl_tf.report import VectorMap, activity_groups
 from dccl_tf.report.drawing import Drawing
 from dccl_tf.report.numbers import difference, heading
 from dccl_tf.report.plots import activity, vector_map
+from dccl_tf.rounds import DEVICES, FAIR
 from dccl_tf.run_config import DcclConfig
 from dccl_tf.study import plots
 from dccl_tf.study.cells import Cell, Changes
 from dccl_tf.study.collect import MAIN, Collector
 from dccl_tf.study.markdown import PROTOCOLS, markdown_table, seeds_in_words
-from dccl_tf.study.plans import DEVICES, FAIR, Row
+from dccl_tf.study.plans import Row
 from dccl_tf.study.settings import RUN_DEFAULTS
 from dccl_tf.study.statistics import BySeed, summary
 from dccl_tf.study.statistics import difference as paired

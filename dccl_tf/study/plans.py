@@ -7,13 +7,12 @@ cells = plan.cells("ml-1m", ["next", "liked"], seeds=[0, 1, 2])
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from dccl_tf.rounds import CLOUD, DEVICES, FAIR
 from dccl_tf.study import paper
 from dccl_tf.study.cells import Cell, Changes
 
 # Baselines: job to name.
 NAMES = {"mf": "MF", "fm": "FM", "neumf": "NeuMF", "deepfm": "DeepFM", "sasrec": "SASRec", "din": "DIN"}
-# Of the job "dccl": see `arms`.
-FAIR, CLOUD, DEVICES = "DIN, same data", "DCCL-m", "DCCL-m + devices"
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Plan:
 
 _WITH_IDS = Row("DIN with user ids", "din", NAMES["din"], (("user_ids", True),))
 _DIN_FAIR = Row(FAIR, "dccl", FAIR)
-_OURS = (Row("DCCL-m", "dccl", CLOUD, paper="DCCL"), Row("DCCL-m + devices", "dccl", DEVICES))
+_OURS = (Row(CLOUD, "dccl", CLOUD, paper="DCCL"), Row(DEVICES, "dccl", DEVICES))
 
 TABLES = {
     "2": Plan(
@@ -88,8 +87,8 @@ TABLES = {
             Row("DIN, retrained", "din", NAMES["din"]),
             _WITH_IDS,
             Row("DCCL-e", "dccl", "DCCL-e", paper="DCCL-e"),
-            Row("DCCL-m", "dccl", CLOUD, paper="DCCL-m"),
-            Row("DCCL-m + devices", "dccl", DEVICES),
+            Row(CLOUD, "dccl", CLOUD, paper="DCCL-m"),
+            Row(DEVICES, "dccl", DEVICES),
         ),
         pairs=(
             ("DCCL-e", "DIN"),

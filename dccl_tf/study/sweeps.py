@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from dccl_tf.arguments import did_you_mean
+from dccl_tf.rounds import CLOUD, DEVICES, FAIR
 from dccl_tf.run_config import DcclConfig
 from dccl_tf.study.cells import Changes
 from dccl_tf.study.device_arms import CLOUD_ALONE, DeviceArm
-from dccl_tf.study.plans import CLOUD, DEVICES, FAIR, Plan, Row, against_own_baseline
+from dccl_tf.study.plans import Plan, Row, against_own_baseline
 from dccl_tf.study.settings import RUN_DEFAULTS, changed, dccl_config
 
 
